@@ -1,0 +1,1 @@
+"""The instrument: declares, generates, times and judges load. Knows the target by its URL only."""
