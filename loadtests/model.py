@@ -86,7 +86,7 @@ class Profile(Record):
     stages: tuple[Stage, ...] = Field(min_length=1)
     mix: dict[str, float] = Field(min_length=1)
     think_time: ThinkTime = ThinkTime(min=1.0, max=1.0)
-    sessions: Literal["per-user", "fresh"] | int = "per-user"
+    sessions: Literal["per-user", "fresh"] | Annotated[int, Field(ge=1)] = "per-user"
     timeout_s: Seconds = Field(default=30.0, alias="timeout", gt=0)
     max_in_flight: int = Field(default=1000, ge=1, le=100_000)
     arrivals: Literal["poisson", "constant"] = "poisson"
@@ -136,7 +136,10 @@ class Profile(Record):
 
 
 class Plan(Record):
-    """Everything the generating process is told. Holds no secret: the API key travels by environment only."""
+    """Everything the generating process is told. Holds no secret: the API key travels by environment only.
+
+    `profile` is as declared (overrides applied); who executes the plan shortens it by `time_scale`.
+    """
 
     run_id: str
     short_id: str
