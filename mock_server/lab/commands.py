@@ -1,0 +1,156 @@
+"""What each command of the lab does, in words and exit code, whichever way the lab runs."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mock_server.lab import bootstrap, compose
+from mock_server.lab.binaries import Binaries, find_binaries
+from mock_server.lab.errors import LabError
+from mock_server.lab.logs import build_tail_command
+from mock_server.lab.native import NativeLab, Say, find_running_state, purge_data, resume_lab, start_lab, stop_lab
+from mock_server.lab.processes import find_lab_processes
+from mock_server.lab.state import LabState, hold_lock, read_state
+from mock_server.lab.status import fetch_statuses
+from mock_server.lab.tables import render_addresses, render_status
+
+NOT_UP = 3
+
+
+@dataclass(frozen=True)
+class Context:
+    """One command at one terminal: the lab it is about, the machine it runs on, and where its words go."""
+
+    lab: NativeLab
+    host: bootstrap.Host
+    say: Say
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The variables the person gave."""
+        return self.lab.variables
+
+
+def up(context: Context) -> int:
+    """Brings the lab up, or says that it is; returns when every service answers ready."""
+    started_s = time.monotonic()
+    lab, say = context.lab, context.say
+    with hold_lock(lab.paths.lock_file):
+        state = _find_state(lab)
+        if state is not None and state.stack != lab.settings.stack:
+            raise LabError(
+                f"The stack {state.stack} is up; the stacks share ports. Run `make down` first, then this."
+            )
+        if state is not None:
+            say(f"The {state.stack} lab is up already.")
+        if _choose_mode(context, state) == "compose":
+            paths = lab.paths
+            state = compose.start_compose(lab.settings, lab.variables, paths.state_file, paths.lab_file, state)
+        elif state is not None:
+            resume_lab(lab, state, _find_binaries(context), say)
+        else:
+            state = start_lab(lab, _obtain_binaries(context), say)
+    say(f"The {state.stack} lab is ready ({state.mode}, {time.monotonic() - started_s:.1f} s).")
+    say(render_addresses(state))
+    return 0
+
+
+def down(context: Context, *, purge: bool) -> int:
+    """Ends everything of the lab; harmless when nothing runs. Logs stay; data stays unless `purge`."""
+    lab, say = context.lab, context.say
+    with hold_lock(lab.paths.lock_file):
+        state = read_state(lab.paths.state_file)
+        if state is not None and state.mode == "compose":
+            extra = ["--volumes"] if purge else []
+            compose.run_compose(lab.settings, lab.variables, "down", "--remove-orphans", *extra)
+        ended = stop_lab(lab)
+        if purge:
+            purge_data(lab.paths)
+    if state is None and not ended:
+        say("The lab is not up; nothing to end.")
+    else:
+        say(f"The {state.stack if state else lab.settings.stack} lab is down.")
+    if purge:
+        say("The data of its Redis and Prometheus is removed.")
+    return 0
+
+
+def status(context: Context) -> int:
+    """Prints one line for each service; 0 when all are ready, 3 when the lab or a part of it is not."""
+    lab, say = context.lab, context.say
+    state = read_state(lab.paths.state_file)
+    if state is None:
+        left = len(find_lab_processes(lab.paths.marker, lab.paths.redis_dir))
+        say("The lab is not up." + (f" {left} of its processes still run; `make down` ends them." if left else ""))
+        return NOT_UP
+    say(f"The {state.stack} lab ({state.mode}):")
+    if state.mode == "compose":
+        compose.run_compose(lab.settings, lab.variables, "ps")
+    statuses = fetch_statuses(lab, state, time.time())
+    if state.mode == "native":
+        say(render_status(statuses))
+        if any(row.state == "unsupervised" for row in statuses):
+            say("  Its process supervisor is gone; `make up` starts it anew, `make down` ends what is left.")
+    for note in state.notes:
+        say(f"  {note}")
+    return 0 if all(row.is_ready for row in statuses) else NOT_UP
+
+
+def logs(context: Context, service: str | None, *, follow: bool, lines: int) -> int:
+    """Prints the last `lines` of each log, or of one service's; goes on until Ctrl-C with `follow`."""
+    lab = context.lab
+    state = read_state(lab.paths.state_file)
+    if state is not None and state.mode == "compose":
+        words = ["--tail", str(lines), *(["--follow"] if follow else []), *([service] if service else [])]
+        compose.run_compose(lab.settings, lab.variables, "logs", *words)
+        return 0
+    command = build_tail_command(lab.paths.log_dir, service, follow=follow, lines=lines)
+    return subprocess.run(command, check=False).returncode
+
+
+def install(context: Context, extra: Mapping[str, bool]) -> int:
+    """Installs packages through the playbook whether or not the lab lacks any; 0 also where this machine cannot."""
+    host, lab = context.host, context.lab
+    if not (host.is_root and host.is_debian):
+        context.say("Packages are installed only as root on a Debian family machine; going on with what is here.")
+        return 0
+    log = lab.paths.log_dir / "bootstrap.log"
+    if bootstrap.run_playbook(lab.settings.root, log, lab.variables, extra):
+        return 0
+    context.say(f"The bootstrap playbook failed; see {log}. Going on with what is here.")
+    return 1
+
+
+def _find_state(lab: NativeLab) -> LabState | None:
+    state = read_state(lab.paths.state_file)
+    return state if state is not None and state.mode == "compose" else find_running_state(lab)
+
+
+def _choose_mode(context: Context, state: LabState | None) -> str:
+    asked = context.lab.settings.mode
+    if state is None:
+        return compose.choose_mode(asked, lambda: compose.has_engine(context.variables))
+    if asked not in ("auto", state.mode):
+        raise LabError(f"The lab is up as LAB={state.mode}, and LAB={asked} was asked for. Run `make down` first.")
+    return state.mode
+
+
+def _obtain_binaries(context: Context) -> Binaries:
+    lab = context.lab
+    binaries = _find_binaries(context)
+    decision = bootstrap.decide(binaries.missing_packages, context.host, may_bootstrap=lab.settings.may_bootstrap)
+    if decision.line:
+        context.say(decision.line)
+    if decision.verdict != "install":
+        return binaries
+    log = lab.paths.log_dir / "bootstrap.log"
+    if not bootstrap.run_playbook(lab.settings.root, log, lab.variables, {}):
+        context.say(f"Could not install them (see {log}); going on with what is here.")
+    return _find_binaries(context)
+
+
+def _find_binaries(context: Context) -> Binaries:
+    path = context.variables.get("PATH")
+    return find_binaries(lambda name: shutil.which(name, path=path))

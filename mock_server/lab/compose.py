@@ -1,0 +1,98 @@
+"""The lab in containers: whether an engine answers, and the command lines handed to Docker Compose."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from mock_server.lab.errors import ComposeError
+from mock_server.lab.plan import HOST, build_lab_file
+from mock_server.lab.ports import find_port_owner, resolve_ports
+from mock_server.lab.settings import PORT_VARIABLES, LabSettings, Mode, Ports
+from mock_server.lab.state import LabState, ServiceRecord, write_json, write_state
+
+PING_TIMEOUT_S = 2
+_DEFAULT_SOCKET = Path("/var/run/docker.sock")
+
+
+def has_engine(variables: Mapping[str, str]) -> bool:
+    """True when a Docker engine answers within two seconds."""
+    if "DOCKER_HOST" not in variables and not _DEFAULT_SOCKET.exists():
+        return False
+    # Imported here: it costs a native lab a quarter of a second for nothing.
+    import docker
+    from docker.errors import DockerException
+    from requests import RequestException
+
+    try:
+        client = docker.from_env(timeout=PING_TIMEOUT_S, environment=dict(variables))
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    except (DockerException, RequestException, OSError):
+        return False
+
+
+def choose_mode(asked: Mode, has_docker: Callable[[], bool]) -> Mode:
+    """`native` or `compose`: what was asked for, else compose when an engine answers."""
+    if asked != "auto":
+        return asked
+    return "compose" if has_docker() else "native"
+
+
+def build_command(root: Path, stack: str, *arguments: str) -> list[str]:
+    """The Docker Compose command line for `stack` of the checkout at `root`."""
+    return ["docker", "compose", "--file", str(root / "docker-compose.yml"), "--profile", stack, *arguments]
+
+
+def build_variables(variables: Mapping[str, str], ports: Ports) -> dict[str, str]:
+    """What Compose interpolates: the person's `variables` with the ports that were resolved."""
+    chosen = asdict(ports)
+    return {**variables, **{variable: str(chosen[name]) for name, (variable, _) in PORT_VARIABLES.items()}}
+
+
+def start_compose(
+    settings: LabSettings, variables: Mapping[str, str], state_file: Path, lab_file: Path, running: LabState | None
+) -> LabState:
+    """Brings the stack up in containers and returns when all are healthy. Raises ComposeError, PortError."""
+    ports = settings.ports
+    if running is None:
+        ports = resolve_ports(ports, PORT_VARIABLES, find_port_owner)
+    elif ports.redis_fallback is not None:
+        ports = replace(ports, redis=running.redis_port)
+    state = build_compose_state(settings.stack, ports)
+    write_state(state_file, state)
+    run_compose(settings, build_variables(variables, ports), "up", "--detach", "--wait")
+    write_json(lab_file, build_lab_file(settings.stack, "compose", ports, has_prometheus=True, has_grafana=True))
+    return state
+
+
+def build_compose_state(stack: str, ports: Ports) -> LabState:
+    """The state of a lab in containers; Compose knows the rest."""
+    api, prometheus = f"http://{HOST}:{ports.consoul}", f"http://{HOST}:{ports.prometheus}"
+    metrics, grafana = f"http://{HOST}:{ports.metrics}/metrics", f"http://{HOST}:{ports.grafana}"
+    redis = f"redis://{HOST}:{ports.redis}"
+    services = (
+        ServiceRecord("redis", (redis,), (("Redis", redis),), 0),
+        ServiceRecord(
+            "consoul", (f"{api}/ready", metrics), (("API", api), ("docs", f"{api}/docs"), ("metrics", metrics)), 1
+        ),
+        ServiceRecord("prometheus", (f"{prometheus}/-/ready",), (("Prometheus", prometheus),), 1),
+        ServiceRecord("grafana", (f"{grafana}/api/health",), (("Grafana", grafana),), 1),
+    )
+    return LabState(stack, "compose", services, (), "", ports.redis)
+
+
+def run_compose(settings: LabSettings, variables: Mapping[str, str], *arguments: str) -> None:
+    """Runs one Docker Compose command with its output on this terminal. Raises ComposeError when it fails."""
+    command = build_command(settings.root, settings.stack, *arguments)
+    try:
+        code = subprocess.run(command, env=dict(variables), check=False).returncode
+    except FileNotFoundError as error:
+        raise ComposeError("LAB=compose needs the `docker` command; install it, or use LAB=native.") from error
+    if code != 0:
+        raise ComposeError(
+            f"`{' '.join(command)}` ended with exit code {code} (its output is above). "
+            "LAB=native runs the same services without Docker."
+        )

@@ -1,0 +1,70 @@
+"""Processes of a lab as the system sees them: found by the marker they inherited, measured, and ended."""
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from mock_server.lab.plan import MARKER_VARIABLE
+
+END_TIMEOUT_S = 5.0
+# They write their title over the environment they were given, so the marker may be unreadable.
+_SELF_TITLED = ("redis-server", "valkey-server")
+
+
+def find_lab_processes(marker: str, redis_dir: Path) -> list[psutil.Process]:
+    """Every process that carries `marker`, and every Redis server at work in `redis_dir`; never this one."""
+    own_pid = psutil.Process().pid
+    return [
+        process
+        for process in psutil.process_iter()
+        if process.pid != own_pid and _belongs(process, marker, redis_dir)
+    ]
+
+
+def _belongs(process: psutil.Process, marker: str, redis_dir: Path) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if process.name().startswith(_SELF_TITLED) and process.cwd() == str(redis_dir):
+            return True
+        return process.environ().get(MARKER_VARIABLE) == marker
+    except (psutil.Error, OSError):
+        # Another user's process, or one that ended while we looked.
+        return False
+
+
+def wait_for_end(processes: Iterable[psutil.Process], timeout_s: float) -> None:
+    """Returns when all `processes` ended or `timeout_s` went by."""
+    psutil.wait_procs(list(processes), timeout=timeout_s)
+
+
+def end_processes(processes: Iterable[psutil.Process], timeout_s: float = END_TIMEOUT_S) -> int:
+    """Ends `processes` politely, then by force; returns how many there were."""
+    remaining = list(processes)
+    for process in remaining:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+            # A frozen process would not see the request before it is woken.
+            process.resume()
+    _, stubborn = psutil.wait_procs(remaining, timeout=timeout_s)
+    for process in stubborn:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=timeout_s)
+    return len(remaining)
+
+
+def measure_memory_bytes(pid: int) -> int | None:
+    """Resident memory of a process and all its descendants; None when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return None
+    total = 0
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            total += member.memory_info().rss
+    return total
