@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def load_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a file whole or not at all."""
     part = path.with_name(f".{path.name}.part")
     with part.open("w", encoding="utf-8") as file:
@@ -71,6 +72,7 @@ def produce(options: argparse.Namespace) -> str:
     if options.difference:
         before, after = map(load_json, options.difference)
         return json.dumps(difference(before, after), indent=2) + "\n"
+    snapshot: Mapping[str, Any]
     if options.read:
         snapshot = load_json(options.read)
     else:

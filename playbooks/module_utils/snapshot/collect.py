@@ -15,7 +15,19 @@ from .probe import Probe, read_fields
 from .software import PROGRAM_PROBES, SOFTWARE_PROBES, SOURCE_PROBES
 
 if TYPE_CHECKING:
-    from .host import Json
+    from typing import TypedDict
+
+    from .probe import Field
+
+    class Snapshot(TypedDict):
+        """The form of what `collect` returns and of the JSON written from it."""
+
+        schema: int
+        taken_at: str
+        taken_at_s: float
+        took_s: float
+        fields: dict[str, Field]
+
 
 SCHEMA = 1
 # Groups run side by side: those that wait for commands must not add up.
@@ -31,13 +43,13 @@ _GROUPS: tuple[tuple[Probe, ...], ...] = (
 )
 
 
-def collect(host: Host) -> dict[str, Json]:
+def collect(host: Host) -> Snapshot:
     """The environment of a host: `schema`, `taken_at` (UTC), `took_s`, and `fields` by dotted name.
 
     A field is `{"value", "class"}`; where the value is null, `reason` says why. Never raises for what a host lacks.
     """
     started_s = host.clock()
-    fields: dict[str, Json] = {}
+    fields: dict[str, Field] = {}
     with ThreadPoolExecutor(max_workers=len(_GROUPS)) as pool:
         for group in pool.map(lambda probes: read_fields(probes, host), _GROUPS):
             fields.update(group)

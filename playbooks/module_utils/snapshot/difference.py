@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .probe import CLASSES, HOST, IDENTITY, VOLATILE
-
-if TYPE_CHECKING:
-    from .host import Json
 
 COMPARABLE = "comparable"
 COMPARABLE_WITH_WARNINGS = "comparable with warnings"
@@ -24,7 +21,7 @@ COUNTERS = (
 _MISSING: dict[str, Any] = {"value": None, "reason": "not in this snapshot"}
 
 
-def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Json]:
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """`comparison` (one of three verdicts), `changed` fields by class, `counters` with their `delta`, `elapsed_s`.
 
     Mappings are compared key by key. A counter unknown on either side has a null delta: unknown is not zero.
@@ -45,13 +42,13 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _verdict(changed: Mapping[str, Json]) -> str:
+def _verdict(changed: Mapping[str, Any]) -> str:
     if changed[IDENTITY]:
         return NOT_COMPARABLE
     return COMPARABLE_WITH_WARNINGS if changed[HOST] else COMPARABLE
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Json]:
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     changed: dict[str, Any] = {kind: [] for kind in CLASSES if kind != VOLATILE}
     for name in sorted({*before, *after}):
         kind = (after.get(name) or before[name])["class"]
@@ -61,18 +58,18 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, J
     return changed
 
 
-def _entries(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[dict[str, Json]]:
+def _entries(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     old, new = before["value"], after["value"]
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}):
             yield from _entries(f"{name}.{key}", {"value": old.get(key)}, {"value": new.get(key)})
     elif old != new:
-        entry: dict[str, Json] = {"field": name, "before": old, "after": new}
+        entry: dict[str, Any] = {"field": name, "before": old, "after": new}
         reason = before.get("reason") or after.get("reason")
         yield {**entry, "reason": reason} if reason else entry
 
 
-def _delta(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Json]:
+def _delta(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     old, new = before.get(name, _MISSING), after.get(name, _MISSING)
     if old["value"] is None or new["value"] is None:
         return {"delta": None, "reason": old.get("reason") or new.get("reason")}

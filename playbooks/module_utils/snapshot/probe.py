@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from .host import AbsentError, Host
 
 if TYPE_CHECKING:
+    from typing import NotRequired, TypedDict
+
     from .host import Json
 
-    Field = dict[str, Json]
+    Field = TypedDict("Field", {"value": Json, "class": str, "reason": NotRequired[str]})
 
 IDENTITY = "identity"
 HOST = "host"

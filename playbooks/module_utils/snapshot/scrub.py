@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 MASK = "***"
 # "keymap" and "random.trust_cpu" are no secrets; "luks.key", "api_key", "KEYS" are.
 _SECRET_NAME = re.compile(
-    r"pass(?:w|phrase|$|[._-])|pwd|secret|token|credential|cookie|serial|uuid|private"
+    r"(?<!by)pass(?:w|phrase|$|[._-])|pwd|secret|token|credential|cookie|serial|uuid|private"
     r"|(?:^|[._-]|api)keys?(?:$|[._-])|(?:^|[._-])auth(?:$|[._-])",
     re.IGNORECASE,
 )
 _USERINFO = re.compile(r"://[^/\s@]*@")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-_LONG_RANDOM = re.compile(r"(?<![\w/+-])(?=[\w+-]*\d)(?=[\w+-]*[A-Za-z])[\w+-]{32,}={0,2}(?![\w/+-])")
+_LONG_RANDOM = re.compile(r"(?<![\w/+.-])(?=\w*\d)(?=\w*[A-Za-z])[\w+]{32,}={0,2}(?![\w/+.-])")
 
 
 def is_secret_name(name: str) -> bool:
