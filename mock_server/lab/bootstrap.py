@@ -1,5 +1,6 @@
 """Installing what a complete lab needs, through the bootstrap playbook; only as root on a Debian family machine."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+ExtraVariables = Mapping[str, bool | list[str]]
 Verdict = Literal["complete", "install", "told"]
 DEADLINE_S = 600
 
@@ -48,20 +50,14 @@ def decide(missing: tuple[str, ...], host: Host, *, may_bootstrap: bool) -> Deci
     return Decision("install", f"Installing {names} (once; BOOTSTRAP=no skips this) …")
 
 
-def build_playbook_command(root: Path, extra: Mapping[str, bool], python: str = sys.executable) -> list[str]:
+def build_playbook_command(root: Path, extra: ExtraVariables, python: str = sys.executable) -> list[str]:
     """The command line that runs the bootstrap playbook on this machine."""
     playbooks = root / "playbooks"
-    switches = [
-        word for name, value in extra.items() for word in ("--extra-vars", f"{{{name!r}: {str(value).lower()}}}")
-    ]
-    return [
-        *(python, "-m", "ansible", "playbook", "--inventory", str(playbooks / "inventories" / "local")),
-        *switches,
-        str(playbooks / "bootstrap.yml"),
-    ]
+    command = [python, "-m", "ansible", "playbook", "--inventory", str(playbooks / "inventories" / "local")]
+    return [*command, "--extra-vars", json.dumps(extra), str(playbooks / "bootstrap.yml")]
 
 
-def run_playbook(root: Path, log: Path, variables: Mapping[str, str], extra: Mapping[str, bool]) -> bool:
+def run_playbook(root: Path, log: Path, variables: Mapping[str, str], extra: ExtraVariables) -> bool:
     """Runs the bootstrap playbook with its output in `log`; returns whether it succeeded."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {

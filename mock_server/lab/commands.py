@@ -110,7 +110,7 @@ def logs(context: Context, service: str | None, *, follow: bool, lines: int) -> 
     return subprocess.run(command, check=False).returncode
 
 
-def install(context: Context, extra: Mapping[str, bool]) -> int:
+def install(context: Context, extra: bootstrap.ExtraVariables) -> int:
     """Installs packages through the playbook whether or not the lab lacks any; 0 also where this machine cannot."""
     host, lab = context.host, context.lab
     if not (host.is_root and host.is_debian):
@@ -146,7 +146,8 @@ def _obtain_binaries(context: Context) -> Binaries:
     if decision.verdict != "install":
         return binaries
     log = lab.paths.log_dir / "bootstrap.log"
-    if not bootstrap.run_playbook(lab.settings.root, log, lab.variables, {}):
+    wanted: bootstrap.ExtraVariables = {"bootstrap_lab_package_names": list(binaries.missing_packages)}
+    if not bootstrap.run_playbook(lab.settings.root, log, lab.variables, wanted):
         context.say(f"Could not install them (see {log}); going on with what is here.")
     return _find_binaries(context)
 

@@ -19,8 +19,6 @@ CONSOUL_DEFAULTS: Mapping[str, str] = {
     "CONSOUL_DEFAULT_LIMITS": "100000/minute",
     "CONSOUL_TIER_KEYS": '{"basic-key":"basic","premium-key":"premium","load-lab":"lab"}',
     "CONSOUL_TIER_LIMITS": '{"basic":"60/minute","premium":"5000/minute","lab":"100000000/minute"}',
-    "CONSOUL_REDIS_FALLBACK_ENABLED": "true",
-    "CONSOUL_REDIS_RECONNECT_INTERVAL": "10",
     "CONSOUL_LIMIT_CONCURRENCY": "20000",
     "MOCK_PROVIDER_PROFILE": "instant",
 }
