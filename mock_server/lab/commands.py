@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mock_server.lab import bootstrap, compose
 from mock_server.lab.binaries import Binaries, find_binaries
 from mock_server.lab.errors import LabError
-from mock_server.lab.logs import build_tail_command
+from mock_server.lab.logs import build_tail_command, read_last_lines
 from mock_server.lab.native import NativeLab, Say, find_running_state, purge_data, resume_lab, start_lab, stop_lab
 from mock_server.lab.processes import find_lab_processes
 from mock_server.lab.state import LabState, hold_lock, read_state
@@ -111,7 +111,7 @@ def logs(context: Context, service: str | None, *, follow: bool, lines: int) -> 
 
 
 def install(context: Context, extra: bootstrap.ExtraVariables) -> int:
-    """Installs packages through the playbook whether or not the lab lacks any; 0 also where this machine cannot."""
+    """Installs packages through the playbook. 0 also where this machine cannot be given any, which it says; else 1."""
     host, lab = context.host, context.lab
     if not (host.is_root and host.is_debian):
         context.say("Packages are installed only as root on a Debian family machine; going on with what is here.")
@@ -119,8 +119,7 @@ def install(context: Context, extra: bootstrap.ExtraVariables) -> int:
     log = lab.paths.log_dir / "bootstrap.log"
     if bootstrap.run_playbook(lab.settings.root, log, lab.variables, extra):
         return 0
-    context.say(f"The bootstrap playbook failed; see {log}. Going on with what is here.")
-    return 1
+    raise LabError(f"The packages could not be installed. The last lines of {log}:\n{read_last_lines(log)}")
 
 
 def _find_state(lab: NativeLab) -> LabState | None:
