@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+from pydantic import AliasChoices
+
 from mock_server.environment import load_settings
 from mock_server.lab.plan import build_environment
 from mock_server.lab.settings import PORT_VARIABLES, Ports, parse_settings
-from mock_server.settings import VARIABLES
+from mock_server.settings import VARIABLES, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSIGNMENT = re.compile(r"^#([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
@@ -19,10 +21,8 @@ def read_example() -> list[tuple[str, str]]:
 
 
 def primary_names() -> set[str]:
-    first_by_field: dict[str, str] = {}
-    for name, field in VARIABLES.items():
-        first_by_field.setdefault(field, name)
-    return set(first_by_field.values())
+    aliases = [info.validation_alias for info in Settings.model_fields.values()]
+    return {str(alias.choices[0]) for alias in aliases if isinstance(alias, AliasChoices)}
 
 
 def test_every_variable_stands_once_and_no_unknown_one() -> None:
