@@ -132,7 +132,9 @@ def _snapshot(options: argparse.Namespace, environ: Mapping[str, str], console: 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(snapshot, indent=2) + "\n")
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror}); set RESULTS_DIR to another folder") from error
-    print(render_snapshot(ROOT))
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror}); set RESULTS_DIR to another folder"
+        ) from error
+    print(render_snapshot(ROOT, path))
     console.print(f"written: {path}", markup=False)
     return ExitCode.PASS

@@ -1,0 +1,156 @@
+"""Follows one run while it happens: messages and samples into the tally and the folder, signals to the generator."""
+
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from loadtests.errors import HarnessError
+from loadtests.results.events import build_event
+from loadtests.results.fold import Tally
+from loadtests.results.store import RunFolder
+from loadtests.run.generator import Generator
+from loadtests.run.scrape import Scraper, scrape
+from loadtests.run.target import Target
+from loadtests.wire import Interval, Message, Started
+
+END_GRACE_S = 15.0
+POLL_S = 0.25
+SETTLE_S = 3.0
+SETTLE_STEP_S = 0.1
+
+
+class Recording:
+    """One run as it is recorded; the only writer of what is appended to the folder while load runs."""
+
+    def __init__(self, tally: Tally, folder: RunFolder, generator: Generator, target: Target) -> None:
+        self._tally = tally
+        self._folder = folder
+        self._generator = generator
+        self._target = target
+        self._samples: queue.Queue[tuple[float, dict[str, float]]] = queue.Queue()
+        self._signals = 0
+        self._begin_sample = self._sample()
+        self._end_sample: dict[str, float] = {}
+        self.child_status: int | None = None
+        self.log_tail = ""
+
+    @property
+    def is_interrupted(self) -> bool:
+        """True when a person or the system asked this run to stop."""
+        return self._signals > 0
+
+    @property
+    def has_started(self) -> bool:
+        """True when the generator announced load."""
+        return self._tally.started is not None
+
+    def growth_of(self, counter: str) -> int | None:
+        """How much a counter of the target grew over the run; None where it was not read before and after."""
+        if counter not in self._end_sample:
+            return None
+        if not self._begin_sample:
+            return None
+        # A counter without any count yet is not in the exposition: before the first request its value is 0.
+        return round(self._end_sample[counter] - self._begin_sample.get(counter, 0.0))
+
+    def follow(self, show: Callable[[], None]) -> None:
+        """Records until the generator closes its end; `show` is called about four times a second."""
+        scraper = self._scraper()
+        try:
+            with self._passing_on_signals():
+                if scraper:
+                    scraper.start()
+                while self._record_next():
+                    show()
+                self.child_status = self._generator.wait(END_GRACE_S)
+        except BaseException:
+            self._generator.kill()
+            raise
+        finally:
+            if scraper:
+                scraper.stop()
+            self.log_tail = self._generator.log_tail()
+        self._record_samples()
+        for point in self._tally.finish():
+            self._folder.append_series(point)
+        self._end_sample = self._settled_sample()
+
+    def _record_next(self) -> bool:
+        try:
+            message = self._generator.messages.get(timeout=POLL_S)
+        except queue.Empty:
+            self._record_samples()
+            return True
+        if message is None:
+            return False
+        if isinstance(message, HarnessError):
+            # Half a line is what a killed generator leaves behind; its missing last message judges the run.
+            return True
+        self._record(message)
+        return True
+
+    def _record(self, message: Message) -> None:
+        self._record_samples()
+        self._tally.add(message)
+        if isinstance(message, Interval) and self._tally.started is not None:
+            self._folder.append_histograms(message, self._tally.started.unix)
+            for point in self._tally.closed_seconds():
+                self._folder.append_series(point)
+        event = build_event(message)
+        if event is not None:
+            self._folder.append_event(event)
+
+    def _record_samples(self) -> None:
+        started: Started | None = self._tally.started
+        while started is not None:
+            try:
+                unix, sample = self._samples.get_nowait()
+            except queue.Empty:
+                return
+            self._tally.add_target(unix - started.unix, sample)
+
+    def _scraper(self) -> Scraper | None:
+        if self._target.metrics_url is None:
+            return None
+        deliver = self._samples.put
+        return Scraper(
+            self._target.metrics_url, self._target.stack.metrics, lambda unix, sample: deliver((unix, sample))
+        )
+
+    def _sample(self) -> dict[str, float]:
+        if self._target.metrics_url is None:
+            return {}
+        try:
+            return scrape(self._target.metrics_url, self._target.stack.metrics)
+        except (OSError, ValueError):
+            return {}
+
+    def _settled_sample(self) -> dict[str, float]:
+        """The target's counters once they cover what ended here; a server counts a request after its last byte."""
+        totals = sum(stage.finished + stage.failed for stage in self._tally.stages.values())
+        wanted = self._begin_sample.get("requests_total", 0.0) + totals
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            sample = self._sample()
+            if sample.get("requests_total", 0.0) >= wanted or time.monotonic() >= deadline:
+                return sample
+            time.sleep(SETTLE_STEP_S)
+
+    @contextmanager
+    def _passing_on_signals(self) -> Iterator[None]:
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            self._generator.stop()
+        else:
+            self._generator.kill()

@@ -1,0 +1,183 @@
+"""Runs profiles one after the other: prepare, load, judge, write, print. The order of things, and nothing else."""
+
+import resource
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from loadtests.errors import HarnessError
+from loadtests.exit_codes import ExitCode
+from loadtests.loader import apply_overrides, load_profile, scale_profile
+from loadtests.model import Plan, Profile
+from loadtests.quantities import format_duration
+from loadtests.results.builder import build_repeat_command, build_result, write_all
+from loadtests.results.fold import Tally
+from loadtests.results.model import GitState, RunResult, TargetReport
+from loadtests.results.store import RunFolder, build_run_id
+from loadtests.results.terminal import build_terminal_summary
+from loadtests.run.environment import compute_difference, take_snapshot
+from loadtests.run.generator import Generator
+from loadtests.run.preflight import ask_identity, check, find_problems
+from loadtests.run.progress import Progress
+from loadtests.run.provenance import read_git, read_versions
+from loadtests.run.recording import Recording
+from loadtests.run.reset import reset_lab
+from loadtests.run.settings import RunSettings
+from loadtests.run.target import Target, load_lab_state, resolve_target
+
+# Worst first: what a series of runs ends with.
+PRECEDENCE = (
+    *(ExitCode.HARNESS_BROKE, ExitCode.INTERRUPTED, ExitCode.INVALID, ExitCode.FAIL),
+    *(ExitCode.INSUFFICIENT, ExitCode.PASS),
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A profile as it will run, against the target it will run on."""
+
+    declared: Profile
+    length_s: float
+    target: Target
+
+
+def run_profiles(names: Sequence[str], settings: RunSettings, console: Console, *, ui: bool) -> ExitCode:
+    """Runs every profile and returns the worst exit code; nothing starts unless all of them can."""
+    prepared = [prepare(name, settings) for name in names]
+    announce(prepared, settings, console, ui=ui)
+    codes = []
+    for each in prepared:
+        codes.append(run_one(each, settings, console, ui=ui))
+        if codes[-1] is ExitCode.INTERRUPTED:
+            break
+    return next(code for code in PRECEDENCE if code in codes)
+
+
+def prepare(name: str, settings: RunSettings) -> Prepared:
+    """The profile with its overrides, and a target that is ready; raises every problem at once."""
+    declared = apply_overrides(load_profile(name, settings.root), **settings.overrides)
+    scaled = scale_profile(declared, settings.time_scale)
+    target = resolve_target(declared.stack, settings.environ, load_lab_state(settings.root))
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    check(find_problems(scaled, target, settings.results_root, open_files_limit=limit))
+    return Prepared(declared, scaled.duration_s, target)
+
+
+def announce(prepared: Sequence[Prepared], settings: RunSettings, console: Console, *, ui: bool) -> None:
+    """Says what will run, where and for how long, and how to have a quick look instead."""
+    for each in prepared:
+        profile = each.declared
+        where = ", ".join(each.target.urls.values())
+        console.print(
+            f"{profile.stack}/{profile.name}: {format_duration(each.length_s)} on {where}. {profile.description}",
+            markup=False,
+        )
+    total_s = sum(each.length_s for each in prepared)
+    if settings.time_scale != 1:
+        console.print(f"TIME_SCALE={settings.time_scale:g}: shortened, never comparable with a run of full length")
+    if total_s > 60 and not ui:
+        console.print(
+            f"Takes {format_duration(total_s)} in all. A quick look instead: make test-load-smoke "
+            "(30s), or TIME_SCALE=0.1 before the command."
+        )
+
+
+def run_one(prepared: Prepared, settings: RunSettings, console: Console, *, ui: bool) -> ExitCode:
+    """One run from its folder to its exit code."""
+    target, profile = prepared.target, prepared.declared
+    if profile.reset and target.lab is not None:
+        reset_lab(target.lab)
+    short_id = secrets.token_hex(3)
+    created_unix = time.time()
+    plan = Plan(
+        run_id=build_run_id(datetime.fromtimestamp(created_unix, UTC), profile.stack, profile.name, short_id),
+        short_id=short_id,
+        profile=profile,
+        time_scale=settings.time_scale,
+        targets=target.urls,
+    )
+    folder = RunFolder.create(settings.results_root, plan)
+    before = take_snapshot(settings.root)
+    tally, recording = _load(plan, folder, target, settings, console, ui=ui)
+    after = take_snapshot(settings.root)
+    result = build_result(
+        tally,
+        created_unix=created_unix,
+        target=_report_target(target, recording),
+        versions=read_versions(),
+        git=_git_state(settings),
+        is_interrupted=recording.is_interrupted,
+        repeat_command=_repeat_command(plan, settings),
+    )
+    difference = compute_difference(settings.root, before, after)
+    write_all(folder, result, {"before": before, "after": after, "difference": difference})
+    return _conclude(result, folder, recording, console)
+
+
+def _load(
+    plan: Plan, folder: RunFolder, target: Target, settings: RunSettings, console: Console, *, ui: bool
+) -> tuple[Tally, Recording]:
+    tally = Tally(plan)
+    ui_port = settings.ui_port if ui else None
+    generator = Generator.start(
+        settings.root,
+        folder.plan_path,
+        folder.path / "generator.log",
+        _child_environ(target, settings),
+        ui_port=ui_port,
+    )
+    if ui:
+        console.print(f"Locust's web UI: http://127.0.0.1:{ui_port} (press Start there; Ctrl-C here ends it)")
+    recording = Recording(tally, folder, generator, target)
+    with Progress(tally, console) as progress:
+        recording.follow(progress.show)
+    tally.finish()
+    return tally, recording
+
+
+def _child_environ(target: Target, settings: RunSettings) -> dict[str, str]:
+    """The caller's environment, with the lab's own key where the lab is the target and no other key was given."""
+    environ = dict(settings.environ)
+    if target.lab is not None and settings.api_key is None:
+        environ["API_KEY"] = target.stack.lab_api_key
+    return environ
+
+
+def _report_target(target: Target, recording: Recording) -> TargetReport:
+    facts = {}
+    for service, said in ask_identity(target).items():
+        for name, value in (said or {}).items():
+            facts[f"{service} {name}"] = str(value)
+    return TargetReport(
+        urls=target.urls,
+        is_mock=target.lab is not None,
+        requests_counted=recording.growth_of("requests_total"),
+        errors_counted=recording.growth_of("errors_total"),
+        facts=facts,
+    )
+
+
+def _git_state(settings: RunSettings) -> GitState | None:
+    state = read_git(settings.root)
+    if not isinstance(state["sha"], str):
+        return None
+    return GitState(sha=state["sha"], is_dirty=bool(state["dirty"]))
+
+
+def _repeat_command(plan: Plan, settings: RunSettings) -> str:
+    overrides = "".join(f" {name.upper()}={value}" for name, value in settings.overrides.items())
+    return build_repeat_command(plan) + overrides
+
+
+def _conclude(result: RunResult, folder: RunFolder, recording: Recording, console: Console) -> ExitCode:
+    console.print(build_terminal_summary(result, str(folder.path)))
+    if not recording.has_started and not recording.is_interrupted:
+        raise HarnessError(
+            f"the generator ended with {recording.child_status} before it sent any load; "
+            f"its output is in {folder.path / 'generator.log'}:\n{recording.log_tail}"
+        )
+    return result.verdict.exit_code
