@@ -1,0 +1,195 @@
+"""The one place where the parts of a mock are wired; reads no environment."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+
+from mock_server.asgi import App
+from mock_server.core.breaker import BreakerConfig, BreakerState, CircuitBreaker
+from mock_server.core.clock import Clock
+from mock_server.core.models import PROVIDERS
+from mock_server.core.randomness import create_stream
+from mock_server.errors import MethodNotAllowed, NotFound, OtherClientError
+from mock_server.lifespan import Sampler, create_lifespan
+from mock_server.metrics import Metrics
+from mock_server.middleware.admission import Admission
+from mock_server.middleware.body_limit import BodyLimit
+from mock_server.middleware.error_boundary import ErrorBoundary
+from mock_server.middleware.measured import Measured
+from mock_server.middleware.request_id import RequestId
+from mock_server.services.consoul.chat import ChatEndpoint
+from mock_server.services.consoul.conversation import Conversation
+from mock_server.services.consoul.guard import DEFAULT_TIER, Guard
+from mock_server.services.consoul.probes import Probes
+from mock_server.services.consoul.provider import ProviderConfig, ProviderPool, SimulatedProvider, Sleep
+from mock_server.services.consoul.router import add_routes
+from mock_server.settings import Settings
+from mock_server.state.address import parse_address
+from mock_server.state.coalescer import Coalescer
+from mock_server.state.limiter import Limiter, MemoryLimiter, RedisLimiter
+from mock_server.state.memory_sessions import MemorySessions
+from mock_server.state.redis_sessions import RedisSessions
+from mock_server.state.sessions import SessionStore
+
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where a mock keeps its state; a client is None for memory, and one client serves both uses of one database."""
+
+    sessions: SessionStore
+    limiter: Limiter
+    session_client: Coalescer | None
+    limit_client: Coalescer | None
+
+    def clients(self) -> list[Coalescer]:
+        """Returns each client once."""
+        return list(
+            dict.fromkeys(client for client in (self.session_client, self.limit_client) if client is not None)
+        )
+
+
+class Api(FastAPI):
+    """FastAPI without the layers that `_surround` replaces: it would answer exceptions before our error boundary."""
+
+    def build_middleware_stack(self) -> Any:
+        return ExceptionMiddleware(AsyncExitStackMiddleware(self.router), handlers=self.exception_handlers)
+
+
+def create_app(
+    service: str,
+    settings: Settings,
+    clock: Clock,
+    registry: CollectorRegistry,
+    worker: int = 0,
+    sleep: Sleep = asyncio.sleep,
+) -> App:
+    """Returns the ASGI application of one worker of `service`, which so far is `consoul`.
+
+    `worker` numbers the workers of one mock, so that each draws from streams of its own.
+    """
+    if service != "consoul":
+        raise ValueError(f"{service!r} is not a service of this version; there is 'consoul'")
+    metrics = Metrics(registry, sorted({DEFAULT_TIER, *settings.tier_limits}))
+    stores = _create_stores(settings, clock)
+    pool = ProviderPool(settings.provider_max_connections)
+    providers = {name: _create_provider(name, settings, pool, worker, sleep) for name in PROVIDERS}
+    breakers = _create_breakers(settings, clock, metrics) if settings.circuit_breaker_enabled else None
+    conversation = Conversation(stores.sessions, providers, breakers, metrics, clock)
+    chat = ChatEndpoint(
+        Guard(settings, stores.limiter, metrics.state.decisions), conversation, settings.max_body_size_bytes
+    )
+    probes = Probes(VERSION, {"session_store": stores.session_client, "rate_limiter": stores.limit_client}, clock)
+    pools = {
+        "provider": lambda: (pool.in_use, pool.maximum),
+        **{
+            name: lambda client=client: (client.in_flight, client.max_in_flight)  # type: ignore[misc]
+            for name, client in (("redis_sessions", stores.session_client), ("redis_limits", stores.limit_client))
+            if client is not None
+        },
+    }
+    sampler = Sampler(stores.sessions, pools, metrics.state)
+    api = Api(
+        title="Consoul mock",
+        version=VERSION,
+        lifespan=create_lifespan(sampler, stores.clients(), settings.thread_pool_size),
+        redirect_slashes=False,
+        exception_handlers={HTTPException: _translate},
+    )
+    add_routes(api.router, chat, probes)
+    return _surround(api, settings, clock, metrics, create_stream(settings.seed, "request-ids", worker))
+
+
+def _surround(api: App, settings: Settings, clock: Clock, metrics: Metrics, rng: random.Random) -> App:
+    """Returns the application inside its middleware, the outermost last."""
+    app: App = BodyLimit(api, settings.max_body_size_bytes)
+    app = Admission(app, settings.limit_concurrency)
+    app = ErrorBoundary(app, clock.wall_s)
+    app = Measured(app, metrics.requests, clock.monotonic_s)
+    return RequestId(app, _create_id_maker(rng))
+
+
+def _create_id_maker(rng: random.Random) -> Callable[[], bytes]:
+    beginning = f"{rng.getrandbits(48):012x}-".encode()
+    numbers = itertools.count(1)
+    return lambda: beginning + b"%x" % next(numbers)
+
+
+def _create_stores(settings: Settings, clock: Clock) -> Stores:
+    session_client = _create_client(settings.session_redis_url, settings)
+    if settings.rate_limit_redis_url == settings.session_redis_url:
+        limit_client = session_client
+    else:
+        limit_client = _create_client(settings.rate_limit_redis_url, settings)
+    sessions: SessionStore
+    if session_client is None:
+        sessions = MemorySessions(clock.monotonic_s, settings.session_ttl_s, settings.max_history_messages)
+    else:
+        sessions = RedisSessions(
+            session_client, settings.session_key_prefix, settings.session_ttl_s, settings.max_history_messages
+        )
+    limiter: Limiter
+    if limit_client is None:
+        limiter = MemoryLimiter(clock.monotonic_s)
+    else:
+        limiter = RedisLimiter(limit_client, settings.rate_limit_key_prefix)
+    return Stores(sessions, limiter, session_client, limit_client)
+
+
+def _create_client(url: SecretStr | None, settings: Settings) -> Coalescer | None:
+    if url is None:
+        return None
+    return Coalescer(parse_address(url.get_secret_value()), settings.redis_max_connections)
+
+
+def _create_provider(
+    name: str, settings: Settings, pool: ProviderPool, worker: int, sleep: Sleep
+) -> SimulatedProvider:
+    config = ProviderConfig(
+        settings.latency_profile(),
+        settings.anthropic_timeout_s if name == "anthropic" else settings.openai_timeout_s,
+        settings.provider_failure_ratio,
+        settings.provider_failure_kind,
+    )
+    latencies = create_stream(settings.seed, "latency", name, worker)
+    faults = create_stream(settings.seed, "faults", name, worker)
+    return SimulatedProvider(config, pool, latencies, faults, sleep)
+
+
+def _create_breakers(settings: Settings, clock: Clock, metrics: Metrics) -> dict[str, CircuitBreaker]:
+    longest_s = max(settings.openai_timeout_s, settings.anthropic_timeout_s)
+    config = BreakerConfig(
+        settings.circuit_breaker_failure_threshold,
+        settings.circuit_breaker_success_threshold,
+        settings.circuit_breaker_timeout_s,
+        settings.circuit_breaker_half_open_max_calls,
+        probe_timeout_s=2 * longest_s,
+    )
+
+    def observer(provider: str) -> Callable[[BreakerState, BreakerState], None]:
+        return lambda _, to: metrics.providers.record_transition(provider, to)
+
+    return {name: CircuitBreaker(config, clock.monotonic_s, observer(name)) for name in PROVIDERS}
+
+
+async def _translate(request: Request, error: Exception) -> Any:
+    """Turns the framework's own refusals into ours; the error boundary answers them."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        raise NotFound
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        raise MethodNotAllowed(headers=[(b"allow", allow.encode("ascii"))])
+    raise OtherClientError(error.status_code, str(error.detail))

@@ -1,0 +1,60 @@
+"""Types of ASGI, and the three things every raw endpoint and middleware does with them."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from mock_server.errors import RequestTooLarge
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+# Keys of the scope by which parts of the mock tell one another about a request.
+REQUEST_ID = "mock.request_id"
+ERROR_TYPE = "mock.error_type"
+PROVIDER_S = "mock.provider_s"
+ANSWER_HEADERS = "mock.answer_headers"
+ROUTE = "mock.route"
+
+
+class ClientGone(Exception):
+    """The client left before its request was whole; there is nobody to answer."""
+
+
+def find_header(scope: Scope, name: bytes) -> bytes | None:
+    """Returns the first header of that lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+async def read_body(receive: Receive, limit_bytes: int) -> bytes:
+    """Returns the whole body; raises RequestTooLarge as soon as it passes the limit, ClientGone on a disconnect."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        pieces = [body]
+        size_bytes = len(body)
+        while message.get("more_body") and size_bytes <= limit_bytes:
+            message = await receive()
+            pieces.append(message.get("body", b""))
+            size_bytes += len(pieces[-1])
+        body = b"".join(pieces)
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    if len(body) > limit_bytes:
+        raise RequestTooLarge(details={"limit_bytes": limit_bytes}, headers=[(b"connection", b"close")])
+    return body
+
+
+async def send_json(send: Send, status: int, body: bytes, headers: Headers | None = None) -> None:
+    """Sends a whole JSON answer."""
+    start: Headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if headers:
+        start += headers
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,105 @@
+"""From a mapping of variables to settings, with every problem found at once; reads no environment itself."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from annotated_types import Ge, Le
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from mock_server.errors import SettingsError
+from mock_server.settings import LATER, VARIABLES, Settings
+
+_OWN_PREFIXES = ("CONSOUL_", "MOCK_")
+# Values of these are never repeated in a message.
+_SECRET_FIELDS = {"api_key_digests", "tier_by_digest", "session_redis_url", "rate_limit_redis_url"}
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Returns the settings `environ` describes; an empty value is no value.
+
+    Raises SettingsError with one line for each unknown name, value out of range, unsupported feature or conflict.
+    """
+    given = {name: value for name, value in environ.items() if name in VARIABLES and value.strip()}
+    problems = [_unknown(name) for name in sorted(environ) if _is_unknown(name)]
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        problems += [_describe(detail, given) for detail in error.errors(include_url=False, include_context=True)]
+        raise SettingsError(list(dict.fromkeys(problems))) from None
+    problems += _unsupported(settings, given) + list(_conflicts(settings))
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _is_unknown(name: str) -> bool:
+    return name.startswith(_OWN_PREFIXES) and name not in VARIABLES
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else "see the table of variables in mock_server/README.md"
+    return f"{name}: no such variable; {hint}"
+
+
+def _describe(detail: ErrorDetails, given: Mapping[str, str]) -> str:
+    name, field = _names_of(str(detail["loc"][0]), given)
+    got = "a value that is not shown" if field in _SECRET_FIELDS else repr(given.get(name, ""))
+    reason = str(detail.get("ctx", {}).get("error") or detail["msg"])
+    bounds = _bounds(field)
+    if bounds and detail["type"] != "value_error":
+        reason = f"must be {'a whole number ' if 'int' in detail['type'] else ''}{bounds}"
+    return f"{name}: got {got}; {reason}"
+
+
+def _names_of(location: str, given: Mapping[str, str]) -> tuple[str, str]:
+    """Returns the variable's name as it was written and its field; pydantic says either in a location."""
+    field = VARIABLES.get(location, location)
+    written = [name for name, of in VARIABLES.items() if of == field and name in given]
+    first = next(name for name, of in VARIABLES.items() if of == field)
+    return (written[0] if written else first), field
+
+
+def _bounds(field: str) -> str:
+    metadata: list[Any] = Settings.model_fields[field].metadata
+    least = next((entry.ge for entry in metadata if isinstance(entry, Ge)), None)
+    most = next((entry.le for entry in metadata if isinstance(entry, Le)), None)
+    return "" if least is None or most is None else f"from {least} to {most}"
+
+
+def _unsupported(settings: Settings, given: Mapping[str, str]) -> list[str]:
+    problems = []
+    for name in given:
+        field = VARIABLES[name]
+        info = Settings.model_fields[field]
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and extra.get(LATER) and getattr(settings, field) != info.default:
+            problems.append(
+                f"{name}: got {given[name]!r}; not supported by this version, leave it at {info.default!r}"
+            )
+    return problems
+
+
+def _conflicts(settings: Settings) -> Iterable[str]:
+    in_memory = [
+        name
+        for name, url in (
+            ("CONSOUL_SESSION_REDIS_URL", settings.session_redis_url),
+            ("CONSOUL_RATE_LIMIT_REDIS_URL", settings.rate_limit_redis_url),
+        )
+        if url is None
+    ]
+    if settings.workers > 1 and in_memory:
+        yield (
+            f"CONSOUL_WORKERS: got {settings.workers}, but sessions and limits held in memory would be per process; "
+            f"set {' and '.join(in_memory)} (or REDIS_URL), or CONSOUL_WORKERS=1"
+        )
+    missing = sorted({tier for tier in settings.tier_by_digest.values()} - set(settings.tier_limits))
+    if missing:
+        yield f"CONSOUL_TIER_KEYS: tiers without limits: {', '.join(missing)}; add them to CONSOUL_TIER_LIMITS"
+    if settings.provider_profile == "custom" and settings.provider_custom is None:
+        yield "MOCK_PROVIDER_PROFILE: got 'custom', which needs MOCK_PROVIDER_CUSTOM"
+    if settings.prometheus_enabled and settings.port == settings.metrics_port:
+        yield f"CONSOUL_OBSERVABILITY_METRICS_PORT: got {settings.metrics_port}, which CONSOUL_PORT already takes"

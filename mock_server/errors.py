@@ -1,0 +1,194 @@
+"""Errors of the mock, split by who must act. The HTTP ones carry everything the one error shape says.
+
+MockError
+├── SettingsError          the operator: names or values of variables, all problems at once   (exit 2)
+├── PortTakenError         the operator: the port and, when it can be found, its owner        (exit 1)
+└── RequestError           answered to the client as {code, error, message, …}
+    ├── InvalidJson 400 E002   InvalidApiKey 401 E011   NotFound 404 E004   MethodNotAllowed 405 E005
+    ├── SessionNotFound 404 E012   RequestTooLarge 413 E006   InvalidContent 422 E003   RateLimited 429 E020
+    ├── OtherClientError 4xx E001
+    ├── StorageUnavailable 503 E110 ── StorageSaturated 503 E111   Overloaded 503 E120
+    ├── ProviderFailed 503 E200   ProviderTimeout 503 E204   ProviderRateLimited 503 E205   ProviderSaturated 503 E208
+    ├── CircuitOpen 503 E206   CircuitHalfOpenFull 503 E207
+    └── InternalError 500 E900
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+
+class MockError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class SettingsError(MockError):
+    """The environment asks for something that cannot be done; one line for each problem."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]):
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+class PortTakenError(MockError):
+    """A port the mock must listen on cannot be bound."""
+
+    exit_code = 1
+
+
+class RequestError(MockError):
+    """A request refused or failed; `error_type` is its label in `consoul_errors_total`."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "E001"
+    error: ClassVar[str] = "bad_request"
+    text: ClassVar[str] = "The request cannot be handled."
+    recoverable: ClassVar[bool] = False
+    error_type: str = "client_error"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after_s: float | None = None,
+        details: Any = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        fault: str | None = None,
+    ):
+        """`fault` names the injected failure behind this error, so that nobody takes it for a real one."""
+        self.message = message or self.text
+        self.retry_after_s = retry_after_s
+        self.details = details
+        self.headers = tuple(headers)
+        if fault is not None:
+            self.error_type = "injected"
+            self.headers += ((b"x-mock-fault", fault.encode("ascii")),)
+        super().__init__(self.message)
+
+
+class OtherClientError(RequestError):
+    """A refusal by the framework that has no class of its own; carries its own status."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.actual_status = status
+
+
+class InvalidJson(RequestError):
+    code, error, text = "E002", "invalid_json", "The body is not valid JSON."
+
+
+class InvalidApiKey(RequestError):
+    status, code, error = 401, "E011", "invalid_api_key"
+    text = "A valid API key is required, in X-API-Key or as Authorization: Bearer."
+
+    def __init__(self) -> None:
+        super().__init__(headers=[(b"www-authenticate", b'Bearer realm="consoul"')])
+
+
+class NotFound(RequestError):
+    status, code, error, text = 404, "E004", "not_found", "There is nothing at this path."
+
+
+class SessionNotFound(RequestError):
+    status, code, error, text = 404, "E012", "session_not_found", "There is no such session for this API key."
+
+
+class MethodNotAllowed(RequestError):
+    status, code, error, text = 405, "E005", "method_not_allowed", "This path does not take this method."
+
+
+class RequestTooLarge(RequestError):
+    status, code, error, text = 413, "E006", "request_too_large", "The body is larger than this server accepts."
+
+
+class InvalidContent(RequestError):
+    status, code, error, text = 422, "E003", "invalid_content", "Fields of the body are missing or not allowed."
+
+
+class RateLimited(RequestError):
+    status, code, error, text = 429, "E020", "rate_limited", "The rate limit is used up."
+    recoverable, error_type = True, "rate_limited"
+
+
+class StorageUnavailable(RequestError):
+    status, code, error, text = 503, "E110", "session_storage_unavailable", "The session storage does not answer."
+    recoverable, error_type = True, "server_error"
+
+
+class StorageSaturated(StorageUnavailable):
+    code, error, text = "E111", "session_storage_saturated", "Too many calls wait for the session storage."
+
+
+class Overloaded(RequestError):
+    status, code, error, text = 503, "E120", "overloaded", "Too many requests are in flight."
+    recoverable, error_type = True, "server_error"
+
+
+class ProviderFailed(RequestError):
+    status, code, error, text = 503, "E200", "provider_error", "The provider failed."
+    recoverable, error_type = True, "server_error"
+
+
+class ProviderTimeout(ProviderFailed):
+    code, error, text = "E204", "provider_timeout", "The provider did not answer in time."
+
+
+class ProviderRateLimited(ProviderFailed):
+    code, error, text = "E205", "provider_rate_limited", "The provider refused the call for its own rate limit."
+
+
+class ProviderSaturated(ProviderFailed):
+    code, error, text = "E208", "provider_pool_exhausted", "No connection to the provider became free in time."
+
+
+class CircuitOpen(RequestError):
+    status, code, error, text = 503, "E206", "circuit_open", "The provider failed too often; calls to it are paused."
+    recoverable, error_type = True, "circuit_open"
+
+
+class CircuitHalfOpenFull(CircuitOpen):
+    code, error, text = (
+        "E207",
+        "circuit_half_open_full",
+        "The provider is being probed; no more calls for the moment.",
+    )
+
+
+class InternalError(RequestError):
+    status, code, error, text = 500, "E900", "internal_error", "The server failed to handle the request."
+    recoverable, error_type = True, "unhandled_exception"
+
+
+def status_of(error: RequestError) -> int:
+    """Returns the HTTP status an error is answered with."""
+    return error.actual_status if isinstance(error, OtherClientError) else error.status
+
+
+def build_body(error: RequestError, wall_s: float) -> dict[str, Any]:
+    """Returns the one error shape; `retry_after` is exact seconds or null."""
+    return {
+        "code": error.code,
+        "error": error.error,
+        "message": error.message,
+        "recoverable": error.recoverable,
+        "retry_after": error.retry_after_s,
+        "details": error.details,
+        "timestamp": format_time(wall_s),
+    }
+
+
+def build_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
+    """Returns the error's own headers, with `Retry-After` in whole seconds, rounded up, where one is known."""
+    headers = list(error.headers)
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    return headers
+
+
+def format_time(wall_s: float) -> str:
+    """Returns ISO 8601 in UTC with microseconds."""
+    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,71 @@
+"""What a worker starts before it serves and ends after: thread pool, gauges sampled once a second, Redis connections."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from mock_server.errors import StorageUnavailable
+from mock_server.metrics import StateMetrics
+from mock_server.state.coalescer import Coalescer
+from mock_server.state.sessions import SessionStore
+
+SAMPLE_EVERY_S = 1.0
+
+
+class Pool(Protocol):
+    """Something with places, some of them in use."""
+
+    def sample(self) -> tuple[int, int]:
+        """Returns places in use, and places there are."""
+
+
+class Sampler:
+    """Keeps gauges that nothing in a request's path sets: sessions alive, pools in use."""
+
+    def __init__(
+        self, sessions: SessionStore, pools: dict[str, Callable[[], tuple[int, int]]], metrics: StateMetrics
+    ):
+        self._sessions = sessions
+        self._pools = pools
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Samples until cancelled."""
+        while True:
+            await self.sample()
+            await asyncio.sleep(SAMPLE_EVERY_S)
+
+    async def sample(self) -> None:
+        """Sets every gauge once; while Redis is away the count of sessions stays what it last was."""
+        for name, measure in self._pools.items():
+            in_use, maximum = measure()
+            self._metrics.pool_in_use[name].set(in_use)
+            self._metrics.pool_max[name].set(maximum)
+        with contextlib.suppress(StorageUnavailable):
+            self._metrics.active_sessions.set(await self._sessions.count())
+
+
+def create_lifespan(
+    sampler: Sampler, clients: Iterable[Coalescer], thread_pool_size: int | None
+) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
+    """Returns the lifespan of the application; it waits for nothing, so a mock starts while Redis is away."""
+    threads = thread_pool_size or min(32, (os.cpu_count() or 1) + 4)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        executor = ThreadPoolExecutor(threads, thread_name_prefix="consoul")
+        asyncio.get_running_loop().set_default_executor(executor)
+        sampling = asyncio.create_task(sampler.run())
+        try:
+            yield
+        finally:
+            sampling.cancel()
+            await asyncio.gather(sampling, return_exceptions=True)
+            for client in clients:
+                await client.close()
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    return lifespan

@@ -1,0 +1,148 @@
+"""Every metric of the mock, its children looked up once. Names and labels are the contract's; values never hold an id."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from mock_server.core.breaker import BreakerState
+from mock_server.core.models import CARDS, OTHER_MODEL, PROVIDERS
+
+# Every threshold used in a load profile is an exact bound.
+BUCKETS_S = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 0.75,
+    0.9, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNMATCHED = "unmatched"
+POOLS = ("redis_sessions", "redis_limits", "provider")
+
+
+class RequestMetrics:
+    """What is counted for every HTTP request."""
+
+    def __init__(self, registry: CollectorRegistry):
+        self._total = Counter(
+            "consoul_request_total", "Requests answered.", ["endpoint", "method", "status"], registry=registry
+        )
+        self._latency = Histogram(
+            "consoul_request_latency_seconds", "Whole duration of requests.", ["endpoint", "method"],
+            buckets=BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self._errors = Counter(
+            "consoul_errors_total", "Requests that ended in an error, by kind.", ["endpoint", "error_type"],
+            registry=registry,
+        )  # fmt: skip
+        self._overhead = Histogram(
+            "consoul_overhead_seconds", "Duration of requests without the provider's time.", ["endpoint"],
+            buckets=BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self.in_flight = Gauge(
+            "consoul_requests_in_flight", "Requests being handled.", registry=registry, multiprocess_mode="livesum"
+        )
+        self._totals: dict[tuple[str, str, int], Counter] = {}
+        self._latencies: dict[tuple[str, str], Histogram] = {}
+        self._overheads: dict[str, Histogram] = {}
+        for endpoint, method in (("/health", "GET"), ("/ready", "GET"), ("/chat", "POST")):
+            self._latencies[endpoint, method] = self._latency.labels(endpoint, method)
+            self._totals[endpoint, method, 200] = self._total.labels(endpoint, method, "200")
+        for error_type in ("client_error", "server_error", "rate_limited", "circuit_open", "unhandled_exception"):
+            self._errors.labels("/chat", error_type)
+        self._overheads["/chat"] = self._overhead.labels("/chat")
+
+    def observe(self, endpoint: str, method: str, status: int, duration_s: float) -> None:
+        """Counts one answered request; `endpoint` is a route template."""
+        if method not in METHODS:
+            method = "OTHER"
+        total = self._totals.get((endpoint, method, status))
+        if total is None:
+            total = self._totals[endpoint, method, status] = self._total.labels(endpoint, method, str(status))
+        total.inc()
+        latency = self._latencies.get((endpoint, method))
+        if latency is None:
+            latency = self._latencies[endpoint, method] = self._latency.labels(endpoint, method)
+        latency.observe(duration_s)
+
+    def observe_overhead(self, endpoint: str, duration_s: float) -> None:
+        """Records the part of a request's duration that was not the provider's."""
+        self._overheads[endpoint].observe(duration_s)
+
+    def count_error(self, endpoint: str, error_type: str) -> None:
+        """Counts one request that ended in an error."""
+        self._errors.labels(endpoint, error_type).inc()
+
+
+class ProviderMetrics:
+    """What is counted for calls to providers and for their breakers."""
+
+    def __init__(self, registry: CollectorRegistry):
+        latency = Histogram(
+            "consoul_provider_latency_seconds", "Duration of calls to a provider.", ["provider"],
+            buckets=BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        state = Gauge(
+            "consoul_circuit_breaker_state", "0 closed, 1 half-open, 2 open; the worst of all workers.", ["provider"],
+            registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+        trips = Counter(
+            "consoul_circuit_breaker_trips_total", "Times a breaker opened.", ["provider"], registry=registry
+        )
+        rejections = Counter(
+            "consoul_circuit_breaker_rejections_total", "Calls a breaker refused.", ["provider"], registry=registry
+        )
+        tokens = Counter("consoul_token_usage_total", "Tokens counted.", ["direction", "model"], registry=registry)
+        self.latency = {name: latency.labels(name) for name in PROVIDERS}
+        self.breaker_state = {name: state.labels(name) for name in PROVIDERS}
+        self.rejections = {name: rejections.labels(name) for name in PROVIDERS}
+        self._trips = {name: trips.labels(name) for name in PROVIDERS}
+        models = [*(card.name for card in CARDS), OTHER_MODEL]
+        self.input_tokens = {model: tokens.labels("input", model) for model in models}
+        self.output_tokens = {model: tokens.labels("output", model) for model in models}
+        for gauge in self.breaker_state.values():
+            gauge.set(BreakerState.CLOSED)
+
+    def record_transition(self, provider: str, to: BreakerState) -> None:
+        """Publishes a breaker's new state, and counts it when it opened."""
+        self.breaker_state[provider].set(to)
+        if to is BreakerState.OPEN:
+            self._trips[provider].inc()
+
+
+class StateMetrics:
+    """What is counted for sessions, limits, and the pools that lead to them."""
+
+    def __init__(self, registry: CollectorRegistry, tiers: list[str]):
+        self.active_sessions = Gauge(
+            "consoul_active_sessions", "Sessions that have not expired.", registry=registry,
+            multiprocess_mode="mostrecent",
+        )  # fmt: skip
+        self.sessions_created = Counter("consoul_sessions_created_total", "Sessions created.", registry=registry)
+        decisions = Counter(
+            "consoul_rate_limit_decisions_total", "Answers of the rate limiter.", ["tier", "decision"],
+            registry=registry,
+        )  # fmt: skip
+        self.decisions = {
+            (tier, allowed): decisions.labels(tier, "allowed" if allowed else "limited")
+            for tier in tiers
+            for allowed in (True, False)
+        }
+        in_use = Gauge(
+            "consoul_pool_connections_in_use", "Places of a pool in use, of all workers.", ["pool"],
+            registry=registry, multiprocess_mode="livesum",
+        )  # fmt: skip
+        maximum = Gauge(
+            "consoul_pool_connections_max", "Places a pool has, of all workers.", ["pool"],
+            registry=registry, multiprocess_mode="livesum",
+        )  # fmt: skip
+        self.pool_in_use = {pool: in_use.labels(pool) for pool in POOLS}
+        self.pool_max = {pool: maximum.labels(pool) for pool in POOLS}
+        Gauge(
+            "consoul_redis_degraded", "1 while memory stands in for Redis.", registry=registry,
+            multiprocess_mode="livemax",
+        ).set(0)  # fmt: skip
+
+
+class Metrics:
+    """All of them, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry, tiers: list[str]):
+        self.requests = RequestMetrics(registry)
+        self.providers = ProviderMetrics(registry)
+        self.state = StateMetrics(registry, tiers)

@@ -1,0 +1,36 @@
+"""Gives every request an id and every answer its `X-Request-ID`."""
+
+import re
+from collections.abc import Callable
+
+from mock_server.asgi import REQUEST_ID, App, Message, Receive, Scope, Send
+
+_SANE = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+class RequestId:
+    """Takes the client's id when it is 1 to 128 plain characters, else makes one."""
+
+    def __init__(self, app: App, make_id: Callable[[], bytes]):
+        self._app = app
+        self._make_id = make_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = None
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and _SANE.fullmatch(value):
+                request_id = value
+        if request_id is None:
+            request_id = self._make_id()
+        scope[REQUEST_ID] = request_id
+        header = (b"x-request-id", request_id)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], header]
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)

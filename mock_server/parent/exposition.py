@@ -1,0 +1,90 @@
+"""Serves the sum of all workers' metrics on a port of its own, at any path."""
+
+import os
+import shutil
+import socket
+import socketserver
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from mock_server.parent.processes import read_usage
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder made in it is private and checked
+
+
+class MetricsFolder:
+    """The folder of memory-mapped files the workers write: wiped at the start, gone at the end."""
+
+    def __init__(self, port: int, base: Path | None = None):
+        root = base or (_SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir()))
+        self.path = root / f"consoul-metrics-{os.getuid()}-{port}"
+        shutil.rmtree(self.path, ignore_errors=True)
+        # Not exist_ok: a folder that is still there is somebody else's.
+        self.path.mkdir(mode=0o700)
+
+    def forget(self, pid: int) -> None:
+        """Drops the live gauges of a dead worker; its counters and histograms stay in the sums."""
+        mark_process_dead(pid, str(self.path))
+
+    def remove(self) -> None:
+        """Deletes the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class WorkerUsage(Collector):
+    """CPU, memory and open files of each worker, read when scraped; empty where the system has no /proc."""
+
+    def __init__(self, pids: Callable[[], Mapping[int, int]]):
+        self._pids = pids
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        cpu = GaugeMetricFamily("consoul_process_cpu_seconds", "CPU time used by a worker.", labels=["worker"])
+        memory = GaugeMetricFamily(
+            "consoul_process_resident_memory_bytes", "Resident memory of a worker.", labels=["worker"]
+        )
+        files = GaugeMetricFamily("consoul_process_open_fds", "Open files of a worker.", labels=["worker"])
+        for worker, pid in sorted(self._pids().items()):
+            usage = read_usage(pid)
+            if usage is not None:
+                cpu.add_metric([str(worker)], usage.cpu_s)
+                memory.add_metric([str(worker)], usage.resident_bytes)
+                files.add_metric([str(worker)], usage.open_files)
+        yield from (cpu, memory, files)
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Logs nothing: a scrape each second is not news."""
+
+
+class _ThreadingServer(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+def create_registry(folder: MetricsFolder, pids: Callable[[], Mapping[int, int]]) -> CollectorRegistry:
+    """Returns the registry that sums what all workers wrote."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(folder.path))  # type: ignore[no-untyped-call]
+    registry.register(WorkerUsage(pids))
+    return registry
+
+
+def serve_metrics(sock: socket.socket, registry: CollectorRegistry) -> WSGIServer:
+    """Answers on an already listening socket from a thread; call `shutdown` on what it returns."""
+    host, port = sock.getsockname()[:2]
+    server = _ThreadingServer((host, port), _QuietHandler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = sock
+    server.server_name, server.server_port = host, port
+    server.setup_environ()
+    server.set_app(make_wsgi_app(registry))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True).start()
+    return server

@@ -1,0 +1,103 @@
+"""One worker process: how uvicorn is set up in it, and how it ends with its parent."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from socket import socket
+from types import FrameType
+
+from prometheus_client import CollectorRegistry
+from uvicorn import Config, Server
+from uvicorn.supervisors.multiprocess import Process
+
+from mock_server.app import create_app
+from mock_server.asgi import App
+from mock_server.core.clock import Clock
+from mock_server.log import configure_logging
+from mock_server.protocol.http import ConsoulHttpProtocol
+from mock_server.settings import Settings
+
+GRACEFUL_SHUTDOWN_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class AppFactory:
+    """Makes the application inside a worker; crosses the process boundary instead of the application."""
+
+    service: str
+    settings: Settings
+    worker: int
+
+    def __call__(self) -> App:
+        configure_logging(self.settings.log_level, self.settings.access_log)
+        clock = Clock(time.perf_counter, time.time)
+        return create_app(self.service, self.settings, clock, CollectorRegistry(), self.worker)
+
+
+class WorkerServer(Server):
+    """Tells the application when it drains, through the state every request carries."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.lifespan.state["draining"] = True
+        super().handle_exit(sig, frame)
+
+
+class WorkerProcess(Process):
+    """A spawned worker that ends when its parent is gone, however the parent ended."""
+
+    def __init__(self, config: Config, sockets: list[socket], worker: int):
+        self.worker = worker
+        self._was_ready = False
+        super().__init__(config, sockets)
+
+    @property
+    def has_failed_to_start(self) -> bool:
+        """Whether it ended by itself before it ever served: it would do so again."""
+        return not self._was_ready and self.exitcode is not None and self.exitcode > 0
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        if not self.process.is_alive():
+            return False
+        answer = self._healthcheck(timeout)
+        self._was_ready = self._was_ready or answer is True
+        return answer is not None
+
+    @property
+    def server(self) -> Server:
+        if self._server is None:
+            self._server = WorkerServer(config=self.config)
+        return self._server
+
+    def target(self, sockets: list[socket] | None = None) -> None:
+        # Only the parent may hold the parent's end, or its death would not show as the end of the pipe.
+        self.parent_conn.close()
+        super().target(sockets)
+
+    def always_pong(self) -> None:
+        try:
+            super().always_pong()
+        except (EOFError, OSError):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def build_config(service: str, settings: Settings, worker: int) -> Config:
+    """Returns uvicorn's configuration for one worker."""
+    return Config(
+        AppFactory(service, settings, worker),
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=ConsoulHttpProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=settings.access_log,
+        proxy_headers=False,
+        server_header=False,
+        backlog=settings.backlog,
+        timeout_keep_alive=settings.timeout_keep_alive_s,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+        workers=settings.workers,
+    )

@@ -1,0 +1,1 @@
+"""The services of each stack: thin routers over state and core."""

@@ -1,0 +1,1 @@
+"""The Consoul service: chat over HTTP, and its probes."""

@@ -1,0 +1,41 @@
+"""`POST /chat` as a raw ASGI endpoint: the hot path, without the framework's request and response objects."""
+
+import msgspec
+
+from mock_server.asgi import PROVIDER_S, ROUTE, Receive, Scope, Send, read_body, send_json
+from mock_server.errors import InvalidContent, InvalidJson
+from mock_server.services.consoul.conversation import Conversation
+from mock_server.services.consoul.guard import Guard
+from mock_server.services.consoul.models import ChatAnswer, ChatRequest, list_problems
+
+PATH = "/chat"
+
+
+class ChatEndpoint:
+    """Checks in the contract's order: key, JSON and fields, rate limit, breaker, provider."""
+
+    def __init__(self, guard: Guard, conversation: Conversation, max_body_bytes: int):
+        self._guard = guard
+        self._conversation = conversation
+        self._max_body_bytes = max_body_bytes
+        self._decoder = msgspec.json.Decoder(ChatRequest)
+        self._encoder = msgspec.json.Encoder()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ROUTE] = PATH
+        caller = self._guard.identify(scope)
+        request = self._decode(await read_body(receive, self._max_body_bytes))
+        headers = await self._guard.charge(caller, scope)
+        turn = await self._conversation.take_turn(request.session_id, request.message, request.model, caller.owner)
+        scope[PROVIDER_S] = turn.provider_s
+        answer = ChatAnswer(request.session_id, turn.response, turn.model, turn.usage, turn.timestamp)
+        await send_json(send, 200, self._encoder.encode(answer), headers)
+
+    def _decode(self, body: bytes) -> ChatRequest:
+        try:
+            return self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            problems = list_problems(body) or [{"field": "body", "reason": str(error)}]
+            raise InvalidContent(details=problems) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise InvalidJson from None

@@ -1,0 +1,114 @@
+"""One turn of a conversation: load, ask the provider through its breaker, save. Knows no transport."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mock_server.core.breaker import BreakerState, CircuitBreaker, Refusal
+from mock_server.core.clock import Clock
+from mock_server.core.models import DEFAULT_MODEL, ModelCard, find_card
+from mock_server.core.text import count_tokens
+from mock_server.errors import (
+    CircuitHalfOpenFull,
+    CircuitOpen,
+    ProviderFailed,
+    ProviderSaturated,
+    SessionNotFound,
+    format_time,
+)
+from mock_server.metrics import Metrics
+from mock_server.services.consoul.models import Usage
+from mock_server.services.consoul.provider import Completion, SimulatedProvider
+from mock_server.state.sessions import Message, Session, SessionStore, create_session
+from mock_server.state.turnstile import Turnstile
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn gave; `provider_s` is the time spent on the provider."""
+
+    response: str
+    model: str
+    usage: Usage
+    timestamp: str
+    provider_s: float
+
+
+class Conversation:
+    """Takes turns on sessions: one at a time for each session, in order of arrival."""
+
+    def __init__(
+        self,
+        sessions: SessionStore,
+        providers: Mapping[str, SimulatedProvider],
+        breakers: Mapping[str, CircuitBreaker] | None,
+        metrics: Metrics,
+        clock: Clock,
+    ):
+        self._sessions = sessions
+        self._providers = providers
+        self._breakers = breakers
+        self._metrics = metrics
+        self._clock = clock
+        self._turnstile = Turnstile()
+
+    async def take_turn(self, session_id: str, text: str, model: str | None, owner: str | None) -> Turn:
+        """Returns the provider's answer once the turn is saved.
+
+        Raises SessionNotFound for another owner's session, StorageUnavailable, CircuitOpen, ProviderFailed.
+        """
+        async with self._turnstile.enter(session_id):
+            session = await self._sessions.load(session_id)
+            if session is None:
+                session = create_session(model or DEFAULT_MODEL, owner, format_time(self._clock.wall_s()))
+            elif session.owner != owner and owner is not None:
+                raise SessionNotFound
+            card = find_card(session.model)
+            started_s = self._clock.monotonic_s()
+            completion = await self._ask(card)
+            provider_s = self._clock.monotonic_s() - started_s
+            now = format_time(self._clock.wall_s())
+            asked = Message("user", text, count_tokens(text))
+            answered = Message("assistant", completion.text, completion.tokens)
+            if await self._sessions.append(session_id, session, [asked, answered], now):
+                self._metrics.state.sessions_created.inc()
+        usage = self._count(card, session, asked.tokens, completion.tokens)
+        return Turn(completion.text, session.model, usage, now, provider_s)
+
+    async def _ask(self, card: ModelCard) -> Completion:
+        if self._breakers is None:
+            return await self._call(card.provider)
+        breaker = self._breakers[card.provider]
+        permit = breaker.acquire()
+        if isinstance(permit, Refusal):
+            self._metrics.providers.rejections[card.provider].inc()
+            kind = CircuitOpen if permit.state is BreakerState.OPEN else CircuitHalfOpenFull
+            raise kind(retry_after_s=max(0.001, permit.retry_after_s))
+        try:
+            completion = await self._call(card.provider)
+        except ProviderSaturated:
+            # Our own pool was full: that says nothing about the provider.
+            breaker.release(permit)
+            raise
+        except ProviderFailed:
+            breaker.fail(permit)
+            raise
+        except BaseException:
+            breaker.release(permit)
+            raise
+        breaker.succeed(permit)
+        return completion
+
+    async def _call(self, provider: str) -> Completion:
+        started_s = self._clock.monotonic_s()
+        try:
+            return await self._providers[provider].complete()
+        finally:
+            self._metrics.providers.latency[provider].observe(self._clock.monotonic_s() - started_s)
+
+    def _count(self, card: ModelCard, session: Session, asked: int, answered: int) -> Usage:
+        given = asked
+        for message in session.messages:
+            given += message.tokens
+        self._metrics.providers.input_tokens[card.name].inc(given)
+        self._metrics.providers.output_tokens[card.name].inc(answered)
+        return Usage(given, answered, given + answered, card.cost(given, answered))

@@ -1,0 +1,81 @@
+"""Who calls, and whether they may: API keys, tiers, rate limits."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prometheus_client import Counter
+
+from mock_server.asgi import ANSWER_HEADERS, Headers, Scope
+from mock_server.core.gcra import Verdict
+from mock_server.core.identity import address_digest, is_known, key_digest
+from mock_server.errors import InvalidApiKey, RateLimited
+from mock_server.settings import Settings
+from mock_server.state.limiter import Limiter
+
+DEFAULT_TIER = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`identity` is a digest; `owner` is what sessions belong to: the key's digest, or None while auth is off."""
+
+    identity: str
+    tier: str
+    owner: str | None
+
+
+class Guard:
+    """Authenticates, then charges the rate limit."""
+
+    def __init__(self, settings: Settings, limiter: Limiter, decisions: Mapping[tuple[str, bool], Counter]):
+        self._settings = settings
+        self._limiter = limiter
+        self._decisions = decisions
+
+    def identify(self, scope: Scope) -> Caller:
+        """Returns the caller; raises InvalidApiKey when auth is on and the key is missing or unknown."""
+        settings = self._settings
+        key = _find_key(scope)
+        known = settings.api_key_digests
+        if key is None:
+            if known:
+                raise InvalidApiKey
+            client = scope.get("client")
+            return Caller(address_digest(client[0] if client else ""), DEFAULT_TIER, None)
+        digest = key_digest(key)
+        if known and not is_known(digest, known):
+            raise InvalidApiKey
+        return Caller(digest, settings.tier_by_digest.get(digest, DEFAULT_TIER), digest if known else None)
+
+    async def charge(self, caller: Caller, scope: Scope, cost: int = 1) -> Headers:
+        """Spends `cost` units of the caller's limits and returns the `RateLimit-*` headers; raises RateLimited."""
+        settings = self._settings
+        if not settings.rate_limit_enabled:
+            return []
+        verdict = await self._limiter.check(caller.identity, settings.limits_of(caller.tier), cost)
+        self._decisions[caller.tier, verdict.allowed].inc()
+        headers = _build_headers(verdict)
+        scope[ANSWER_HEADERS] = headers
+        if not verdict.allowed:
+            raise RateLimited(f"The rate limit of {verdict.limit} is used up.", retry_after_s=verdict.retry_after_s)
+        return headers
+
+
+def _build_headers(verdict: Verdict) -> Headers:
+    return [
+        (b"ratelimit-limit", b"%d" % verdict.limit.count),
+        (b"ratelimit-remaining", b"%d" % verdict.remaining),
+        (b"ratelimit-reset", b"%d" % math.ceil(verdict.reset_s)),
+    ]
+
+
+def _find_key(scope: Scope) -> str | None:
+    """Returns the key of `X-API-Key`, else of `Authorization: Bearer`; empty ones count as none."""
+    bearer = None
+    for name, value in scope["headers"]:
+        if name == b"x-api-key" and value:
+            return str(value, "latin-1")
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            bearer = str(value[7:].strip(), "latin-1") or None
+    return bearer

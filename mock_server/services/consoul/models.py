@@ -1,0 +1,113 @@
+"""Bodies of the Consoul API: msgspec on the hot path, pydantic for OpenAPI and for listing every problem of a bad one."""
+
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import BaseModel, Field, ValidationError
+
+SESSION_ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
+MODEL_PATTERN = r"^[A-Za-z0-9._:/-]+$"
+MAX_SESSION_ID = 128
+MAX_MESSAGE = 32_768
+MAX_MODEL = 64
+
+
+class ChatRequest(msgspec.Struct, frozen=True, gc=False):
+    """A decoded request; the same bounds as `ChatRequestModel`."""
+
+    # `$` also matches before a final newline, which no session id may hold: hence `\\Z`.
+    session_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SESSION_ID, pattern=r"\A[A-Za-z0-9._:-]+\Z")]
+    message: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MESSAGE)]
+    model: (
+        Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL, pattern=r"\A[A-Za-z0-9._:/-]+\Z")] | None
+    ) = None
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens counted for one turn, and what they would cost in US dollars."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    estimated_cost: float
+
+
+class ChatAnswer(msgspec.Struct, frozen=True, gc=False):
+    """The answer to one turn; without an `error` key, by which a client knows success."""
+
+    session_id: str
+    response: str
+    model: str
+    usage: Usage
+    timestamp: str
+
+
+class ChatRequestModel(BaseModel):
+    """One turn of a conversation."""
+
+    session_id: str = Field(min_length=1, max_length=MAX_SESSION_ID, pattern=SESSION_ID_PATTERN, strict=True)
+    message: str = Field(min_length=1, max_length=MAX_MESSAGE, strict=True)
+    model: Annotated[str, Field(min_length=1, max_length=MAX_MODEL, pattern=MODEL_PATTERN, strict=True)] | None = (
+        Field(default=None, description="Used when the session is new.")
+    )
+
+
+class UsageModel(BaseModel):
+    """Tokens counted for one turn."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    estimated_cost: float = Field(description="US dollars")
+
+
+class ChatAnswerModel(BaseModel):
+    """The answer to one turn."""
+
+    session_id: str
+    response: str
+    model: str
+    usage: UsageModel
+    timestamp: str = Field(description="ISO 8601, UTC")
+
+
+class ErrorModel(BaseModel):
+    """The one shape of every error."""
+
+    code: str
+    error: str
+    message: str
+    recoverable: bool
+    retry_after: float | None = Field(description="exact seconds, where waiting helps")
+    details: Any = None
+    timestamp: str = Field(description="ISO 8601, UTC")
+
+
+class HealthModel(BaseModel):
+    """The process is alive."""
+
+    status: str
+    service: str
+    version: str
+    timestamp: str
+    connections: int = Field(description="open WebSockets and running streams")
+
+
+class ReadinessModel(BaseModel):
+    """Whether requests would be served now, and which check says otherwise."""
+
+    status: str
+    checks: dict[str, str]
+    timestamp: str
+
+
+def list_problems(body: bytes) -> list[dict[str, str]]:
+    """Returns field and reason of everything wrong with a chat request's fields; never the input itself."""
+    try:
+        ChatRequestModel.model_validate_json(body)
+    except ValidationError as error:
+        return [
+            {"field": ".".join(map(str, detail["loc"])) or "body", "reason": detail["msg"]}
+            for detail in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+    return []

@@ -1,0 +1,64 @@
+"""`GET /health` and `GET /ready`: whether the process lives, and whether it would serve."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from mock_server.core.clock import Clock
+from mock_server.errors import format_time
+
+DRAINING = "draining"
+
+
+class Backend(Protocol):
+    """Something a check can ask whether it answers."""
+
+    async def is_reachable(self) -> bool:
+        """Returns within a fraction of a second."""
+
+
+class Probes:
+    """`checks` maps a check's name to its backend; None is memory, which is always there."""
+
+    def __init__(self, version: str, checks: Mapping[str, Backend | None], clock: Clock):
+        self._version = version
+        self._checks = checks
+        self._clock = clock
+
+    async def health(self) -> JSONResponse:
+        """Says that the process lives; asks nothing of Redis."""
+        return JSONResponse(
+            {
+                "status": "healthy",
+                "service": "consoul",
+                "version": self._version,
+                "timestamp": format_time(self._clock.wall_s()),
+                "connections": 0,
+            }
+        )
+
+    async def ready(self, request: Request) -> JSONResponse:
+        """Says whether a request would be served now: 200 ready, 503 not_ready with the check that says so."""
+        names = list(self._checks)
+        outcomes = await asyncio.gather(*(_check(self._checks[name]) for name in names))
+        checks = dict(zip(names, outcomes, strict=True))
+        if getattr(request.state, DRAINING, False):
+            checks["process"] = "draining"
+        is_ready = not {"unavailable", "draining"} & set(checks.values())
+        body = {
+            "status": "ready" if is_ready else "not_ready",
+            "checks": checks,
+            "timestamp": format_time(self._clock.wall_s()),
+        }
+        return JSONResponse(
+            body, status_code=200 if is_ready else 503, headers={} if is_ready else {"Retry-After": "1"}
+        )
+
+
+async def _check(backend: Backend | None) -> str:
+    if backend is None:
+        return "memory"
+    return "redis" if await backend.is_reachable() else "unavailable"

@@ -1,0 +1,103 @@
+"""The simulated provider: takes the time its profile says, fails as often as it is told, through a bounded pool."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mock_server.core.latency import Draw, LatencyProfile, draw
+from mock_server.core.text import build_answer
+from mock_server.errors import ProviderFailed, ProviderRateLimited, ProviderSaturated, ProviderTimeout
+
+_RETRY_AFTER_S = 1.0
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """`failure_ratio` of calls fail in the way `failure_kind` says."""
+
+    latency: LatencyProfile
+    timeout_s: float
+    failure_ratio: float = 0.0
+    failure_kind: str = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A provider's whole answer."""
+
+    text: str
+    tokens: int
+
+
+class ProviderPool:
+    """Places for calls to providers, shared by all of them; a call waits for one as a request waits for a connection."""
+
+    def __init__(self, maximum: int):
+        self.maximum = maximum
+        self._places = asyncio.Semaphore(maximum)
+        self.in_use = 0
+
+    async def enter(self, timeout_s: float) -> None:
+        """Takes a place; raises ProviderSaturated when none is free within `timeout_s`."""
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._places.acquire()
+            except TimeoutError:
+                raise ProviderSaturated(retry_after_s=_RETRY_AFTER_S) from None
+        else:
+            await self._places.acquire()
+        self.in_use += 1
+
+    def leave(self) -> None:
+        """Gives the place back."""
+        self.in_use -= 1
+        self._places.release()
+
+
+class SimulatedProvider:
+    """One provider. Latencies and failures come from generators of their own: turning one on leaves the other alone."""
+
+    def __init__(
+        self,
+        config: ProviderConfig,
+        pool: ProviderPool,
+        latencies: random.Random,
+        faults: random.Random,
+        sleep: Sleep,
+    ):
+        self._config = config
+        self._pool = pool
+        self._latencies = latencies
+        self._faults = faults
+        self._sleep = sleep
+
+    async def complete(self) -> Completion:
+        """Returns an answer after its drawn duration. Raises ProviderFailed or one of its kinds."""
+        config = self._config
+        plan = draw(config.latency, self._latencies)
+        is_faulty = self._faults.random() < config.failure_ratio
+        await self._pool.enter(config.timeout_s)
+        try:
+            if is_faulty:
+                await self._fail(plan)
+            if plan.total_s > config.timeout_s:
+                await self._sleep(config.timeout_s)
+                raise ProviderTimeout(retry_after_s=_RETRY_AFTER_S)
+            if plan.total_s > 0:
+                await self._sleep(plan.total_s)
+        finally:
+            self._pool.leave()
+        return Completion(build_answer(plan.tokens, plan.tokens), plan.tokens)
+
+    async def _fail(self, plan: Draw) -> None:
+        kind = self._config.failure_kind
+        if kind == "rate_limited":
+            raise ProviderRateLimited(retry_after_s=_RETRY_AFTER_S, fault="provider-rate-limited")
+        if kind == "timeout":
+            await self._sleep(self._config.timeout_s)
+            raise ProviderTimeout(retry_after_s=_RETRY_AFTER_S, fault="provider-timeout")
+        await self._sleep(plan.first_token_s)
+        raise ProviderFailed(retry_after_s=_RETRY_AFTER_S, fault="provider-error")

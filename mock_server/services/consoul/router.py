@@ -1,0 +1,60 @@
+"""The routes of the Consoul service, with their models for OpenAPI."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from mock_server.asgi import App
+from mock_server.services.consoul.chat import PATH as CHAT_PATH
+from mock_server.services.consoul.models import (
+    ChatAnswerModel,
+    ChatRequestModel,
+    ErrorModel,
+    HealthModel,
+    ReadinessModel,
+)
+from mock_server.services.consoul.probes import Probes
+
+_CHAT_ERRORS = {
+    400: "Not JSON",
+    401: "API key missing or unknown",
+    404: "The session belongs to another key",
+    413: "Body too large",
+    422: "Fields missing or not allowed",
+    429: "Rate limit used up",
+    500: "Internal error",
+    503: "Storage away, breaker open, provider failed or server overloaded",
+}
+
+
+def raw_route_class(endpoint: App) -> type[APIRoute]:
+    """Returns a route class that is described by its function's signature and served by a raw ASGI endpoint."""
+
+    class RawRoute(APIRoute):
+        def __init__(self, *args: Any, **kwargs: Any):
+            super().__init__(*args, **kwargs)
+            self.app = endpoint
+
+    return RawRoute
+
+
+def add_routes(router: APIRouter, chat: App, probes: Probes) -> None:
+    """Adds the routes: chat first, since routes are tried in order."""
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorModel, "description": text} for status, text in _CHAT_ERRORS.items()
+    }
+    router.add_api_route(
+        CHAT_PATH, _describe_chat, methods=["POST"], response_model=ChatAnswerModel, responses=errors, tags=["chat"],
+        name="send_message", route_class_override=raw_route_class(chat),
+    )  # fmt: skip
+    router.add_api_route("/health", probes.health, methods=["GET"], response_model=HealthModel, tags=["probes"])
+    router.add_api_route(
+        "/ready", probes.ready, methods=["GET"], response_model=ReadinessModel, tags=["probes"],
+        responses={503: {"model": ReadinessModel, "description": "Not ready"}},
+    )  # fmt: skip
+
+
+async def _describe_chat(body: ChatRequestModel) -> None:
+    """Takes one turn on a session, creating the session when it is new."""
+    raise AssertionError("OpenAPI reads this signature; the raw endpoint of the route serves the request")

@@ -1,0 +1,144 @@
+"""The Redis client: all commands of one turn of the event loop leave as one pipeline on one connection."""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any
+
+import hiredis
+
+from mock_server.errors import StorageSaturated, StorageUnavailable
+from mock_server.state.address import RedisAddress
+from mock_server.state.link import Command, ErrorReply, RedisLink
+
+_log = logging.getLogger(__name__)
+
+TIMEOUT_S = 0.25
+MAX_WAITING = 10_000
+_RETRY_AFTER_S = 1.0
+
+
+class Coalescer:
+    """Sends commands, at most `max_in_flight` unanswered at once; the rest wait, at most `MAX_WAITING` of them.
+
+    Connects when first used and again after a loss; nothing is sent twice. Every command ends within about
+    `timeout_s`: with its reply, or with StorageUnavailable (away) or StorageSaturated (queue full).
+    """
+
+    def __init__(self, address: RedisAddress, max_in_flight: int, timeout_s: float = TIMEOUT_S):
+        self._address = address
+        self._timeout_s = timeout_s
+        self.max_in_flight = max_in_flight
+        self._waiting: deque[Command] = deque()
+        self._link: RedisLink | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._flush_due = False
+        self._is_away = False
+
+    @property
+    def in_flight(self) -> int:
+        """Number of commands sent and not answered."""
+        return self._link.pending if self._link is not None else 0
+
+    def execute(self, *parts: str | bytes | int | float) -> asyncio.Future[Any]:
+        """Queues one command; the future holds the reply or raises RequestError or ScriptMissing. May be cancelled."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        if len(self._waiting) >= MAX_WAITING:
+            future.set_exception(StorageSaturated(retry_after_s=_RETRY_AFTER_S))
+            return future
+        self._waiting.append((hiredis.pack_command(parts), future))
+        if not self._flush_due:
+            self._flush_due = True
+            loop.call_soon(self._flush)
+        return future
+
+    async def is_reachable(self) -> bool:
+        """Returns whether Redis answers now."""
+        try:
+            return bool(await self.execute("PING") == b"PONG")
+        except StorageUnavailable:
+            return False
+
+    async def close(self) -> None:
+        """Ends the connection; what waits fails."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._link is not None:
+            self._link.abort("closing")
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._link is None:
+            if self._waiting and self._connecting is None:
+                self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            return
+        room = self.max_in_flight - self._link.pending
+        batch = []
+        while self._waiting and len(batch) < room:
+            command = self._waiting.popleft()
+            if not command[1].done():
+                batch.append(command)
+        if batch:
+            self._link.send(batch)
+
+    def _on_reply(self) -> None:
+        if self._waiting and not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _on_lost(self, reason: str) -> None:
+        self._link = None
+        self._fail_waiting()
+        self._report_away(reason)
+
+    async def _connect(self) -> None:
+        link = RedisLink(self._timeout_s, self._on_reply, self._on_lost)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._open(link)
+                await self._shake_hands(link)
+        except (OSError, TimeoutError, StorageUnavailable) as error:
+            link.abort("handshake failed")
+            self._fail_waiting()
+            self._report_away(error.reply.split(" ")[0] if isinstance(error, ErrorReply) else type(error).__name__)
+            return
+        except asyncio.CancelledError:
+            link.abort("closing")
+            self._fail_waiting()
+            raise
+        finally:
+            self._connecting = None
+        self._link = link
+        if self._is_away:
+            self._is_away = False
+            _log.warning("Redis is back: %s", self._address)
+        self._flush()
+
+    async def _open(self, link: RedisLink) -> None:
+        loop, address, context = asyncio.get_running_loop(), self._address, self._address.ssl_context()
+        if address.path is not None:
+            await loop.create_unix_connection(lambda: link, address.path)
+        else:
+            await loop.create_connection(lambda: link, address.host, address.port, ssl=context)
+
+    async def _shake_hands(self, link: RedisLink) -> None:
+        loop = asyncio.get_running_loop()
+        commands = [(hiredis.pack_command(command), loop.create_future()) for command in self._address.handshake()]
+        link.send(commands)
+        results = await asyncio.gather(*(future for _, future in commands), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def _fail_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(StorageUnavailable(retry_after_s=_RETRY_AFTER_S))
+
+    def _report_away(self, reason: str) -> None:
+        if not self._is_away and reason != "closing":
+            self._is_away = True
+            _log.warning("Redis is away (%s): %s", reason, self._address)

@@ -1,0 +1,97 @@
+"""Rate limits shared by all workers: one round trip, one atomic script, on the clock of Redis; or in memory."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mock_server.core.gcra import Arrival, Verdict, check_all
+from mock_server.core.limits import Limit
+from mock_server.state.coalescer import Coalescer
+from mock_server.state.script import Script
+
+MAX_IDENTITIES_IN_MEMORY = 100_000
+
+# The arithmetic of core/gcra.py. A stored value is "whole:part"; every number stays below 2^53, so sums are exact.
+_GCRA = Script("""
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local cost = tonumber(ARGV[1])
+local function remaining(whole, part, count, period)
+  return math.max(0, math.floor(((now + period - whole) * count - part) / period))
+end
+local function seconds(whole, part)
+  if part > 0 then whole = whole + 1 end
+  return math.max(0, whole - now)
+end
+local refused, tightest, values = nil, nil, {}
+for i = 1, #KEYS do
+  local count, period = tonumber(ARGV[i * 2]), tonumber(ARGV[i * 2 + 1])
+  local whole, part = now, 0
+  local stored = redis.call('GET', KEYS[i])
+  if stored then
+    local at, rest = string.match(stored, '^(%d+):(%d+)$')
+    if at and tonumber(at) >= now then whole, part = tonumber(at), tonumber(rest) end
+  end
+  local step = math.floor(period / count)
+  local sum = part + cost * (period - step * count)
+  local carry = math.floor(sum / count)
+  local after, after_part = whole + cost * step + carry, sum - carry * count
+  local excess = after - now - period
+  if excess > 0 or (excess == 0 and after_part > 0) then
+    if after_part > 0 then excess = excess + 1 end
+    if not refused or excess > refused[5] then
+      refused = {0, i, remaining(whole, part, count, period), seconds(whole, part), excess}
+    end
+  else
+    local left = remaining(after, after_part, count, period)
+    if not tightest or left < tightest[3] then
+      tightest = {1, i, left, seconds(after, after_part), 0}
+    end
+    values[i] = {string.format('%.0f:%.0f', after, after_part), math.ceil((after - now) / 1000) + 1}
+  end
+end
+if refused then return refused end
+for i = 1, #KEYS do redis.call('SET', KEYS[i], values[i][1], 'PX', values[i][2]) end
+return tightest
+""")
+
+
+class Limiter(Protocol):
+    """Decides whether an identity may spend `cost` units; all of its limits must agree, and all or none are charged."""
+
+    async def check(self, identity: str, limits: tuple[Limit, ...], cost: int = 1) -> Verdict:
+        """Returns the verdict; `identity` is a digest. Raises StorageUnavailable."""
+
+
+class RedisLimiter:
+    """The limiter every worker and instance shares; no worker's clock takes part."""
+
+    def __init__(self, redis: Coalescer, key_prefix: str):
+        self._redis = redis
+        self._prefix = key_prefix.removesuffix(":")
+        self._arguments: dict[tuple[Limit, ...], list[int]] = {}
+
+    async def check(self, identity: str, limits: tuple[Limit, ...], cost: int = 1) -> Verdict:
+        arguments = self._arguments.get(limits)
+        if arguments is None:
+            arguments = [number for limit in limits for number in (limit.count, limit.period_s * 1_000_000)]
+            self._arguments[limits] = arguments
+        keys = [f"{self._prefix}:{identity}:{limit.count}:{limit.period_s}" for limit in limits]
+        reply = await _GCRA.run(self._redis, len(keys), *keys, cost, *arguments)
+        allowed, index, remaining, reset_us, retry_us = reply
+        return Verdict(bool(allowed), limits[index - 1], remaining, reset_us / 1e6, retry_us / 1e6)
+
+
+class MemoryLimiter:
+    """The same limits for one process; forgets the longest unused identities beyond a bound."""
+
+    def __init__(self, monotonic_s: Callable[[], float]):
+        self._monotonic_s = monotonic_s
+        self._arrivals: dict[tuple[str, tuple[Limit, ...]], list[Arrival | None]] = {}
+
+    async def check(self, identity: str, limits: tuple[Limit, ...], cost: int = 1) -> Verdict:
+        key = (identity, limits)
+        stored = self._arrivals.pop(key, None) or [None] * len(limits)
+        verdict, self._arrivals[key] = check_all(limits, stored, int(self._monotonic_s() * 1e6), cost)
+        if len(self._arrivals) > MAX_IDENTITIES_IN_MEMORY:
+            del self._arrivals[next(iter(self._arrivals))]
+        return verdict

@@ -1,0 +1,122 @@
+"""One connection to Redis: commands out in order, replies in to the futures that wait; knows no queue and no retry."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import hiredis
+
+from mock_server.errors import StorageUnavailable
+
+# After a deadline the loop gets this long to read what already arrived, lest its own lag pass for Redis being away.
+_GRACE_S = 0.01
+_NOTHING = object()
+
+Command = tuple[bytes, asyncio.Future[Any]]
+
+
+class ScriptMissing(Exception):
+    """Redis does not hold the script of an EVALSHA; nothing was run."""
+
+
+class ErrorReply(StorageUnavailable):
+    """Redis answered with an error; `reply` is for the log only."""
+
+    def __init__(self, reply: str):
+        super().__init__(retry_after_s=1.0)
+        self.reply = reply
+
+
+class RedisLink(asyncio.Protocol):
+    """Matches replies to commands by order, cancelled ones included, so that no reply reaches a wrong caller.
+
+    A command unanswered after `timeout_s` ends the link: what Redis did with it is unknown, so order is lost.
+    """
+
+    def __init__(self, timeout_s: float, on_reply: Callable[[], None], on_lost: Callable[[str], None]):
+        self._timeout_s = timeout_s
+        self._on_reply = on_reply
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(replyError=_read_error, notEnoughData=_NOTHING)
+        self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_grace = False
+
+    @property
+    def pending(self) -> int:
+        """Number of commands sent and not answered."""
+        return len(self._pending)
+
+    def send(self, commands: Iterable[Command]) -> None:
+        """Writes the packed commands as one piece."""
+        if self._transport is None:
+            return
+        now_s = self._loop.time()
+        packed = []
+        for text, future in commands:
+            packed.append(text)
+            self._pending.append((future, now_s))
+        self._transport.write(b"".join(packed))
+        if self._timer is None and packed:
+            self._timer = self._loop.call_later(self._timeout_s, self._check_deadline)
+
+    def abort(self, reason: str) -> None:
+        """Closes at once and fails every command that waits for a reply; does nothing the second time."""
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+        pending, self._pending = self._pending, deque()
+        for future, _ in pending:
+            if not future.done():
+                future.set_exception(StorageUnavailable(retry_after_s=1.0))
+        self._on_lost(reason)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do not inherit from asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.abort("connection closed by Redis")
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        self._in_grace = False
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not _NOTHING:
+                self._settle(reply)
+        except (hiredis.ProtocolError, IndexError):
+            self.abort("not the Redis protocol")
+            return
+        self._on_reply()
+
+    def _settle(self, reply: Any) -> None:
+        future, _ = self._pending.popleft()
+        if future.done():
+            return
+        if isinstance(reply, Exception):
+            future.set_exception(reply)
+        else:
+            future.set_result(reply)
+
+    def _check_deadline(self) -> None:
+        self._timer = None
+        if not self._pending:
+            return
+        left_s = self._pending[0][1] + self._timeout_s - self._loop.time()
+        if left_s <= 0 and self._in_grace:
+            self.abort("no reply in time")
+            return
+        self._in_grace = left_s <= 0
+        self._timer = self._loop.call_later(max(left_s, _GRACE_S), self._check_deadline)
+
+
+def _read_error(text: str) -> Exception:
+    return ScriptMissing() if text.startswith("NOSCRIPT") else ErrorReply(text)

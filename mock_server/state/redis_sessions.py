@@ -1,0 +1,73 @@
+"""Sessions in Redis: saved by compare-and-set, so that two workers never lose a turn."""
+
+import msgspec
+
+from mock_server.errors import StorageSaturated, StorageUnavailable
+from mock_server.state.coalescer import Coalescer
+from mock_server.state.script import Script
+from mock_server.state.sessions import Message, Session, append_turn
+
+_MAX_ATTEMPTS = 64
+
+# Saves only over the state the writer has seen, else answers with what is there, so that a retry needs no second read.
+_SAVE = Script("""
+local expected = ARGV[1]
+local have = redis.call('GETRANGE', KEYS[1], 0, math.max(#expected, 1) - 1)
+if have ~= expected then return {0, redis.call('GET', KEYS[1])} end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+redis.call('ZADD', KEYS[2], redis.call('TIME')[1] + ARGV[3], ARGV[4])
+return 1
+""")
+_COUNT = Script("""
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1])
+return redis.call('ZCARD', KEYS[1])
+""")
+
+
+class RedisSessions:
+    """Keys are `<prefix>:<id>`; `<prefix>:{index}` is a sorted set of ids by the time they expire.
+
+    A session id cannot hold a brace, so none can collide with the index.
+    """
+
+    def __init__(self, redis: Coalescer, key_prefix: str, ttl_s: int, max_messages: int):
+        self._redis = redis
+        self._prefix = key_prefix.removesuffix(":") + ":"
+        self._index = self._prefix + "{index}"
+        self._ttl_s = ttl_s
+        self._max_messages = max_messages
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(Session)
+
+    async def load(self, session_id: str) -> Session | None:
+        stored = await self._redis.execute("GET", self._prefix + session_id)
+        return None if stored is None else self._decode(stored)
+
+    async def append(self, session_id: str, seen: Session, turn: list[Message], now: str) -> bool:
+        key = self._prefix + session_id
+        expected = _beginning(seen) if seen.version else ""
+        for _ in range(_MAX_ATTEMPTS):
+            value = self._encoder.encode(append_turn(seen, turn, now, self._max_messages))
+            reply = await _SAVE.run(self._redis, 2, key, self._index, expected, value, self._ttl_s, session_id)
+            if reply == 1:
+                return not expected
+            stored = reply[1]
+            if stored is None:
+                expected = ""
+                continue
+            seen = self._decode(stored)
+            expected = _beginning(seen)
+        raise StorageSaturated("Too many writers on one session.", retry_after_s=1.0)
+
+    async def count(self) -> int:
+        return int(await _COUNT.run(self._redis, 1, self._index))
+
+    def _decode(self, stored: bytes) -> Session:
+        try:
+            return self._decoder.decode(stored)
+        except (msgspec.DecodeError, RecursionError):
+            raise StorageUnavailable("The stored session cannot be read.", retry_after_s=1.0) from None
+
+
+def _beginning(session: Session) -> str:
+    return f'{{"version":{session.version},"created_at":"{session.created_at}"'
