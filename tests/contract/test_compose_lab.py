@@ -1,0 +1,174 @@
+"""The lab in containers: hardened service by service, and the same lab as the one of processes."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mock_server.lab.plan import CONSOUL_DEFAULTS, HOST, PROMETHEUS_RETENTION, build_prometheus, build_redis
+from mock_server.lab.settings import PORT_VARIABLES
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
+EACH_SERVICE = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+
+
+def resolved(text: str) -> str:
+    """The text as Compose reads it when no variable is set."""
+    return DEFAULT.sub(r"\2", text)
+
+
+# nine checks for every service
+
+
+@EACH_SERVICE
+def test_it_does_not_run_as_root(service: dict[str, Any]) -> None:
+    assert int(resolved(service["user"]).split(":")[0]) > 0
+
+
+@EACH_SERVICE
+def test_its_root_is_read_only_and_scratch_is_in_memory(service: dict[str, Any]) -> None:
+    assert service["read_only"] is True
+    assert any(mount.startswith("/tmp:") for mount in service["tmpfs"])
+    assert all("size=" in mount for mount in service["tmpfs"])
+
+
+@EACH_SERVICE
+def test_it_has_no_capability(service: dict[str, Any]) -> None:
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+
+
+@EACH_SERVICE
+def test_it_cannot_gain_privileges(service: dict[str, Any]) -> None:
+    assert "no-new-privileges:true" in service["security_opt"]
+
+
+@EACH_SERVICE
+def test_its_health_is_checked_by_a_program_of_its_image(service: dict[str, Any]) -> None:
+    assert service["healthcheck"]["test"][0] == "CMD"
+    assert service["healthcheck"]["test"][1] in {"valkey-cli", "python", "wget"}
+    assert service["healthcheck"]["timeout"]
+
+
+@EACH_SERVICE
+def test_its_image_is_pinned(service: dict[str, Any]) -> None:
+    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+(-[a-z]+)?(@sha256:[0-9a-f]{64})?", service["image"])
+
+
+@EACH_SERVICE
+def test_its_memory_and_processes_are_limited(service: dict[str, Any]) -> None:
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 512
+
+
+@EACH_SERVICE
+def test_its_ports_are_published_on_loopback_only(service: dict[str, Any]) -> None:
+    assert service["ports"]
+    assert all(port.startswith(f"{HOST}:") for port in service["ports"])
+    assert service.get("network_mode") is None
+
+
+@EACH_SERVICE
+def test_its_secrets_are_files(service: dict[str, Any]) -> None:
+    secret = re.compile(r"PASSWORD|SECRET|TOKEN|API_KEY")
+    for name, value in service.get("environment", {}).items():
+        assert not secret.search(name) or (name.endswith("__FILE") and value.startswith("/run/secrets/"))
+        assert "@" not in value
+
+
+# the same lab as the one of processes
+
+
+def test_there_is_no_default_password() -> None:
+    assert COMPOSE["secrets"]["grafana_admin_password"]["file"].startswith("${GRAFANA_ADMIN_PASSWORD_FILE:?")
+
+
+def test_names_and_ports_are_those_of_the_lab_of_processes() -> None:
+    published = {
+        variable: int(default)
+        for service in SERVICES.values()
+        for port in service["ports"]
+        for variable, default in DEFAULT.findall(port)
+    }
+    inside = {int(port.rsplit(":", 1)[1]) for service in SERVICES.values() for port in service["ports"]}
+
+    assert set(SERVICES) == {"redis", "consoul", "prometheus", "grafana"}
+    assert published == dict(PORT_VARIABLES.values())
+    assert inside == set(published.values())
+
+
+def test_the_mock_gets_the_settings_of_the_lab_and_addresses_only() -> None:
+    environment = {name: resolved(value) for name, value in SERVICES["consoul"]["environment"].items()}
+    own = {
+        "CONSOUL_HOST": "0.0.0.0",
+        "CONSOUL_PORT": "8000",
+        "CONSOUL_OBSERVABILITY_METRICS_PORT": "9090",
+        "CONSOUL_SESSION_REDIS_URL": "redis://redis:6379/0",
+        "CONSOUL_RATE_LIMIT_REDIS_URL": "redis://redis:6379/1",
+        "CONSOUL_WORKERS": "1",
+    }
+
+    assert environment == {**CONSOUL_DEFAULTS, **own}
+
+
+def test_a_variable_of_the_person_replaces_the_lab_setting_of_the_same_name() -> None:
+    for name, value in SERVICES["consoul"]["environment"].items():
+        for variable, _ in DEFAULT.findall(value):
+            assert variable == name
+
+
+def test_redis_runs_with_the_options_of_the_lab_of_processes() -> None:
+    native = build_redis("redis-server", 6379, Path("/data")).command[1:]
+    words = [word for line in SERVICES["redis"]["command"][1:] for word in shlex.split(line)]
+    options = dict(zip(words[::2], words[1::2], strict=True))
+
+    assert options.pop("--protected-mode") == "no"
+    assert options.pop("--bind") == "0.0.0.0"
+    expected = dict(zip(native[::2], native[1::2], strict=True))
+    assert expected.pop("--bind") == HOST
+    assert options == expected
+
+
+def test_prometheus_runs_with_the_options_of_the_lab_of_processes() -> None:
+    native = build_prometheus("prometheus", 9091, Path("/etc/prometheus/prometheus.compose.yml"), Path("/prometheus"))
+
+    assert [word.replace(HOST, "0.0.0.0") for word in native.command[1:]] == SERVICES["prometheus"]["command"]
+    assert f"--storage.tsdb.retention.time={PROMETHEUS_RETENTION}" in SERVICES["prometheus"]["command"]
+
+
+def test_it_starts_in_the_order_of_health_and_only_the_stack_has_a_profile() -> None:
+    waits = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
+
+    assert waits["consoul"] == {"redis": {"condition": "service_healthy"}}
+    assert waits["grafana"] == {"prometheus": {"condition": "service_healthy"}}
+    assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
+        "consoul": ["consoul"]
+    }
+
+
+def test_every_file_it_mounts_is_there() -> None:
+    mounts = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
+    files = [volume.split(":")[0] for volume in mounts if volume.startswith("./")]
+
+    assert files
+    assert all((ROOT / name).is_dir() for name in files)
+    assert all(volume.endswith(":ro") for volume in mounts if volume.startswith("./"))
+
+
+def test_the_image_of_the_mock_holds_hashed_packages_and_no_root() -> None:
+    dockerfile = (ROOT / "mock_server" / "Dockerfile").read_text()
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+
+    assert "--require-hashes" in dockerfile
+    assert all(
+        re.search(r"python:3\.11\.\d+-slim", line) for line in dockerfile.splitlines() if line.startswith("FROM")
+    )
+    assert f"USER {SERVICES['consoul']['user']}" in dockerfile
+    assert "*" in ignored, "what is not named is not sent to the engine"
