@@ -63,7 +63,8 @@ def apply_overrides(
     """The profile with what a caller asked for instead, as text or numbers.
 
     `users` and `rate` become the highest level, the other stages keep their proportion to it; `spawn_rate` replaces
-    the ramp of every stage that changes users; `duration` becomes the length of the longest stage. Raises UsageError
+    the ramp of every stage that changes users; `duration` becomes the length of the longest stage, its
+    ramp in proportion. Raises UsageError
     for a value that is none, one of the other load model, and a ramp that no longer fits its stage.
     """
     if profile.is_open and (users is not None or spawn_rate is not None):
@@ -81,7 +82,10 @@ def apply_overrides(
             change.update(spawn_rate=slope, ramp_s=None)
     if duration is not None:
         longest = max(range(len(changes)), key=lambda index: profile.stages[index].duration_s)
-        changes[longest]["duration_s"] = _positive("DURATION", duration)
+        length_s, ramp_s = _positive("DURATION", duration), profile.stages[longest].ramp_s
+        changes[longest]["duration_s"] = length_s
+        if ramp_s is not None and "ramp_s" not in changes[longest]:
+            changes[longest]["ramp_s"] = ramp_s * length_s / profile.stages[longest].duration_s
     stages = [stage.model_dump() | change for stage, change in zip(profile.stages, changes, strict=True)]
     try:
         changed = profile.model_copy(update={"stages": tuple(Stage.model_validate(stage) for stage in stages)})
@@ -98,7 +102,8 @@ def _positive(name: str, value: str | float, *, whole: bool = False) -> float:
     try:
         number = float(value) if isinstance(value, str) and _is_number(value) else parse(value)
     except ValueError as error:
-        raise UsageError(f"{name}: {error}") from error
+        wanted = f"got {value!r}, want a whole number above 0" if whole else str(error)
+        raise UsageError(f"{name}: {wanted}") from error
     if not 0 < number < float("inf") or (whole and number != int(number)):
         raise UsageError(f"{name}: got {value!r}, want a {'whole ' if whole else ''}number above 0")
     return number

@@ -54,8 +54,8 @@ def ramp_problem(profile: Profile) -> tuple[int, str] | None:
         ramp_s = implied_ramp_s(stage, window.before)
         if stage.spawn_rate is not None and ramp_s > stage.duration_s:
             return window.index, (
-                f"got {stage.spawn_rate:g}/s, a ramp of {ramp_s:g} s from {window.before:g} to {window.level:g} users "
-                f"in stage {stage.name}; want one within the stage's duration of {stage.duration_s:g} s"
+                f"got {stage.spawn_rate:g}/s, a ramp of {ramp_s:g} s from {window.before:g} to {window.level:g} "
+                f"users in stage {stage.name}; want one within the stage's duration of {stage.duration_s:g} s"
             )
     return None
 
