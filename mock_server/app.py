@@ -20,7 +20,7 @@ from mock_server.core.breaker import BreakerConfig, BreakerState, CircuitBreaker
 from mock_server.core.clock import Clock
 from mock_server.core.models import PROVIDERS
 from mock_server.core.randomness import create_stream
-from mock_server.errors import MethodNotAllowed, NotFound, OtherClientError
+from mock_server.errors import MethodNotAllowedError, NotFoundError, OtherClientError
 from mock_server.lifespan import Sampler, create_lifespan
 from mock_server.metrics import Metrics
 from mock_server.middleware.admission import Admission
@@ -188,8 +188,8 @@ async def _translate(request: Request, error: Exception) -> Any:
     """Turns the framework's own refusals into ours; the error boundary answers them."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        raise NotFound
+        raise NotFoundError
     if error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "")
-        raise MethodNotAllowed(headers=[(b"allow", allow.encode("ascii"))])
+        raise MethodNotAllowedError(headers=[(b"allow", allow.encode("ascii"))])
     raise OtherClientError(error.status_code, str(error.detail))

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from mock_server.errors import RequestTooLarge
+from mock_server.errors import RequestTooLargeError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -20,7 +20,7 @@ ANSWER_HEADERS = "mock.answer_headers"
 ROUTE = "mock.route"
 
 
-class ClientGone(Exception):
+class ClientGoneError(Exception):
     """The client left before its request was whole; there is nobody to answer."""
 
 
@@ -33,7 +33,7 @@ def find_header(scope: Scope, name: bytes) -> bytes | None:
 
 
 async def read_body(receive: Receive, limit_bytes: int) -> bytes:
-    """Returns the whole body; raises RequestTooLarge as soon as it passes the limit, ClientGone on a disconnect."""
+    """Returns the whole body; raises RequestTooLargeError past the limit, ClientGoneError on a disconnect."""
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -45,9 +45,9 @@ async def read_body(receive: Receive, limit_bytes: int) -> bytes:
             size_bytes += len(pieces[-1])
         body = b"".join(pieces)
     if message["type"] == "http.disconnect":
-        raise ClientGone
+        raise ClientGoneError
     if len(body) > limit_bytes:
-        raise RequestTooLarge(details={"limit_bytes": limit_bytes}, headers=[(b"connection", b"close")])
+        raise RequestTooLargeError(details={"limit_bytes": limit_bytes}, headers=[(b"connection", b"close")])
     return body
 
 

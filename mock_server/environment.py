@@ -96,7 +96,7 @@ def _conflicts(settings: Settings) -> Iterable[str]:
             f"CONSOUL_WORKERS: got {settings.workers}, but sessions and limits held in memory would be per process; "
             f"set {' and '.join(in_memory)} (or REDIS_URL), or CONSOUL_WORKERS=1"
         )
-    missing = sorted({tier for tier in settings.tier_by_digest.values()} - set(settings.tier_limits))
+    missing = sorted(set(settings.tier_by_digest.values()) - set(settings.tier_limits))
     if missing:
         yield f"CONSOUL_TIER_KEYS: tiers without limits: {', '.join(missing)}; add them to CONSOUL_TIER_LIMITS"
     if settings.provider_profile == "custom" and settings.provider_custom is None:

@@ -1,16 +1,18 @@
 """Errors of the mock, split by who must act. The HTTP ones carry everything the one error shape says.
 
 MockError
-├── SettingsError          the operator: names or values of variables, all problems at once   (exit 2)
-├── PortTakenError         the operator: the port and, when it can be found, its owner        (exit 1)
-└── RequestError           answered to the client as {code, error, message, …}
-    ├── InvalidJson 400 E002   InvalidApiKey 401 E011   NotFound 404 E004   MethodNotAllowed 405 E005
-    ├── SessionNotFound 404 E012   RequestTooLarge 413 E006   InvalidContent 422 E003   RateLimited 429 E020
-    ├── OtherClientError 4xx E001
-    ├── StorageUnavailable 503 E110 ── StorageSaturated 503 E111   Overloaded 503 E120
-    ├── ProviderFailed 503 E200   ProviderTimeout 503 E204   ProviderRateLimited 503 E205   ProviderSaturated 503 E208
-    ├── CircuitOpen 503 E206   CircuitHalfOpenFull 503 E207
-    └── InternalError 500 E900
+├── SettingsError             the operator: names or values of variables, all problems at once   (exit 2)
+├── PortTakenError            the operator: the port and, when it can be found, its owner        (exit 1)
+└── RequestError              answered to the client as {code, error, message, …}
+    ├── OtherClientError      4xx E001   a refusal by the framework that has no class here
+    ├── InvalidJsonError      400 E002   ├── InvalidContentError   422 E003   ├── NotFoundError     404 E004
+    ├── MethodNotAllowedError 405 E005   ├── RequestTooLargeError  413 E006   ├── InvalidApiKeyError 401 E011
+    ├── SessionNotFoundError  404 E012   ├── RateLimitedError      429 E020   ├── OverloadedError   503 E120
+    ├── StorageUnavailableError 503 E110 ── StorageSaturatedError 503 E111
+    ├── ProviderFailedError   503 E200   ── ProviderTimeoutError 503 E204, ProviderRateLimitedError 503 E205,
+    │                                       ProviderSaturatedError 503 E208
+    ├── CircuitOpenError      503 E206   ── CircuitHalfOpenFullError 503 E207
+    └── InternalError         500 E900
 """
 
 import math
@@ -77,11 +79,11 @@ class OtherClientError(RequestError):
         self.actual_status = status
 
 
-class InvalidJson(RequestError):
+class InvalidJsonError(RequestError):
     code, error, text = "E002", "invalid_json", "The body is not valid JSON."
 
 
-class InvalidApiKey(RequestError):
+class InvalidApiKeyError(RequestError):
     status, code, error = 401, "E011", "invalid_api_key"
     text = "A valid API key is required, in X-API-Key or as Authorization: Bearer."
 
@@ -89,68 +91,68 @@ class InvalidApiKey(RequestError):
         super().__init__(headers=[(b"www-authenticate", b'Bearer realm="consoul"')])
 
 
-class NotFound(RequestError):
+class NotFoundError(RequestError):
     status, code, error, text = 404, "E004", "not_found", "There is nothing at this path."
 
 
-class SessionNotFound(RequestError):
+class SessionNotFoundError(RequestError):
     status, code, error, text = 404, "E012", "session_not_found", "There is no such session for this API key."
 
 
-class MethodNotAllowed(RequestError):
+class MethodNotAllowedError(RequestError):
     status, code, error, text = 405, "E005", "method_not_allowed", "This path does not take this method."
 
 
-class RequestTooLarge(RequestError):
+class RequestTooLargeError(RequestError):
     status, code, error, text = 413, "E006", "request_too_large", "The body is larger than this server accepts."
 
 
-class InvalidContent(RequestError):
+class InvalidContentError(RequestError):
     status, code, error, text = 422, "E003", "invalid_content", "Fields of the body are missing or not allowed."
 
 
-class RateLimited(RequestError):
+class RateLimitedError(RequestError):
     status, code, error, text = 429, "E020", "rate_limited", "The rate limit is used up."
     recoverable, error_type = True, "rate_limited"
 
 
-class StorageUnavailable(RequestError):
+class StorageUnavailableError(RequestError):
     status, code, error, text = 503, "E110", "session_storage_unavailable", "The session storage does not answer."
     recoverable, error_type = True, "server_error"
 
 
-class StorageSaturated(StorageUnavailable):
+class StorageSaturatedError(StorageUnavailableError):
     code, error, text = "E111", "session_storage_saturated", "Too many calls wait for the session storage."
 
 
-class Overloaded(RequestError):
+class OverloadedError(RequestError):
     status, code, error, text = 503, "E120", "overloaded", "Too many requests are in flight."
     recoverable, error_type = True, "server_error"
 
 
-class ProviderFailed(RequestError):
+class ProviderFailedError(RequestError):
     status, code, error, text = 503, "E200", "provider_error", "The provider failed."
     recoverable, error_type = True, "server_error"
 
 
-class ProviderTimeout(ProviderFailed):
+class ProviderTimeoutError(ProviderFailedError):
     code, error, text = "E204", "provider_timeout", "The provider did not answer in time."
 
 
-class ProviderRateLimited(ProviderFailed):
+class ProviderRateLimitedError(ProviderFailedError):
     code, error, text = "E205", "provider_rate_limited", "The provider refused the call for its own rate limit."
 
 
-class ProviderSaturated(ProviderFailed):
+class ProviderSaturatedError(ProviderFailedError):
     code, error, text = "E208", "provider_pool_exhausted", "No connection to the provider became free in time."
 
 
-class CircuitOpen(RequestError):
+class CircuitOpenError(RequestError):
     status, code, error, text = 503, "E206", "circuit_open", "The provider failed too often; calls to it are paused."
     recoverable, error_type = True, "circuit_open"
 
 
-class CircuitHalfOpenFull(CircuitOpen):
+class CircuitHalfOpenFullError(CircuitOpenError):
     code, error, text = (
         "E207",
         "circuit_half_open_full",

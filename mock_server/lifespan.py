@@ -1,13 +1,13 @@
-"""What a worker starts before it serves and ends after: thread pool, gauges sampled once a second, Redis connections."""
+"""What a worker starts before it serves and ends after: threads, gauges sampled each second, Redis connections."""
 
 import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
-from mock_server.errors import StorageUnavailable
+from mock_server.errors import StorageUnavailableError
 from mock_server.metrics import StateMetrics
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.sessions import SessionStore
@@ -15,19 +15,14 @@ from mock_server.state.sessions import SessionStore
 SAMPLE_EVERY_S = 1.0
 
 
-class Pool(Protocol):
-    """Something with places, some of them in use."""
-
-    def sample(self) -> tuple[int, int]:
-        """Returns places in use, and places there are."""
+# Returns the places of a pool that are in use, and how many there are.
+MeasurePool = Callable[[], tuple[int, int]]
 
 
 class Sampler:
     """Keeps gauges that nothing in a request's path sets: sessions alive, pools in use."""
 
-    def __init__(
-        self, sessions: SessionStore, pools: dict[str, Callable[[], tuple[int, int]]], metrics: StateMetrics
-    ):
+    def __init__(self, sessions: SessionStore, pools: dict[str, MeasurePool], metrics: StateMetrics):
         self._sessions = sessions
         self._pools = pools
         self._metrics = metrics
@@ -44,7 +39,7 @@ class Sampler:
             in_use, maximum = measure()
             self._metrics.pool_in_use[name].set(in_use)
             self._metrics.pool_max[name].set(maximum)
-        with contextlib.suppress(StorageUnavailable):
+        with contextlib.suppress(StorageUnavailableError):
             self._metrics.active_sessions.set(await self._sessions.count())
 
 

@@ -1,4 +1,4 @@
-"""Every metric of the mock, its children looked up once. Names and labels are the contract's; values never hold an id."""
+"""Every metric of the mock, its children looked up once. Names and labels are the contract's; no label is an id."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 

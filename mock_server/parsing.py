@@ -32,7 +32,7 @@ def parse_tier_limits(value: Any) -> Mapping[str, tuple[Limit, ...]]:
 
 
 def parse_redis_url(value: SecretStr | None) -> SecretStr | None:
-    """Returns the URL unchanged when redis-py understands it; the refusal never repeats it, it may hold a password."""
+    """Returns the URL when redis-py understands it; the refusal never repeats it, since it may hold a password."""
     if value is None or not value.get_secret_value():
         return None
     wanted = "write redis://[user:password@]host:port/database, rediss://… or unix://path"

@@ -1,6 +1,36 @@
 """Text of simulated answers, and how many tokens a text counts for."""
 
-_WORDS = ["the", "load", "holds", "steady", "while", "each", "request", "takes", "its", "turn", "and", "every", "answer", "is", "counted", "once", "so", "the", "figures", "stay", "honest", "and", "the", "service", "under", "test", "keeps", "its", "pace"]
+_WORDS = [
+    "the",
+    "load",
+    "holds",
+    "steady",
+    "while",
+    "each",
+    "request",
+    "takes",
+    "its",
+    "turn",
+    "and",
+    "every",
+    "answer",
+    "is",
+    "counted",
+    "once",
+    "so",
+    "the",
+    "figures",
+    "stay",
+    "honest",
+    "and",
+    "the",
+    "service",
+    "under",
+    "test",
+    "keeps",
+    "its",
+    "pace",
+]
 # A long run of words, so that an answer of any allowed length is one slice.
 _LONGEST = 4096
 _RUN = [_WORDS[index % len(_WORDS)] for index in range(_LONGEST + len(_WORDS))]

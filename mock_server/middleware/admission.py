@@ -1,7 +1,7 @@
 """Bounds the requests in flight; never refuses the probes."""
 
 from mock_server.asgi import App, Receive, Scope, Send
-from mock_server.errors import Overloaded
+from mock_server.errors import OverloadedError
 
 _ALWAYS_ADMITTED = frozenset({"/health", "/ready"})
 _RETRY_AFTER_S = 1.0
@@ -20,7 +20,7 @@ class Admission:
             await self._app(scope, receive, send)
             return
         if self._in_flight >= self._limit:
-            raise Overloaded(retry_after_s=_RETRY_AFTER_S)
+            raise OverloadedError(retry_after_s=_RETRY_AFTER_S)
         self._in_flight += 1
         try:
             await self._app(scope, receive, send)

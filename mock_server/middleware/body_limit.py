@@ -1,7 +1,7 @@
 """Refuses a body that announces itself too large, before anything reads it."""
 
 from mock_server.asgi import App, Receive, Scope, Send
-from mock_server.errors import RequestTooLarge
+from mock_server.errors import RequestTooLargeError
 
 
 class BodyLimit:
@@ -15,7 +15,7 @@ class BodyLimit:
         if scope["type"] == "http":
             for name, value in scope["headers"]:
                 if name == b"content-length" and value.isdigit() and int(value) > self._limit_bytes:
-                    raise RequestTooLarge(
+                    raise RequestTooLargeError(
                         details={"limit_bytes": self._limit_bytes}, headers=[(b"connection", b"close")]
                     )
         await self._app(scope, receive, send)

@@ -10,7 +10,7 @@ from mock_server.asgi import (
     ERROR_TYPE,
     REQUEST_ID,
     App,
-    ClientGone,
+    ClientGoneError,
     Message,
     Receive,
     Scope,
@@ -45,7 +45,7 @@ class ErrorBoundary:
             await self._app(scope, receive, send_watched)
         except RequestError as error:
             await self._answer(error, scope, send)
-        except ClientGone:
+        except ClientGoneError:
             return
         except Exception:
             request_id = scope.get(REQUEST_ID, b"").decode("ascii")

@@ -37,7 +37,7 @@ class Measured:
         finally:
             duration_s = self._monotonic_s() - started_s
             metrics.in_flight.dec()
-            endpoint = scope.get(ROUTE) or getattr(scope.get("route"), "path", UNMATCHED)
+            endpoint = str(scope.get(ROUTE) or getattr(scope.get("route"), "path", UNMATCHED))
             metrics.observe(endpoint, scope["method"], status, duration_s)
             provider_s = scope.get(PROVIDER_S)
             if provider_s is not None:

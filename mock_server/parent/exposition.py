@@ -32,7 +32,7 @@ class MetricsFolder:
 
     def forget(self, pid: int) -> None:
         """Drops the live gauges of a dead worker; its counters and histograms stay in the sums."""
-        mark_process_dead(pid, str(self.path))
+        mark_process_dead(pid, str(self.path))  # type: ignore[no-untyped-call]
 
     def remove(self) -> None:
         """Deletes the folder."""
@@ -61,7 +61,7 @@ class WorkerUsage(Collector):
 
 
 class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Logs nothing: a scrape each second is not news."""
 
 

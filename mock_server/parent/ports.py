@@ -31,7 +31,7 @@ def _explain(error: OSError, host: str, port: int, variable: str) -> str:
         owner = find_owner(port)
         by = f" by {owner}" if owner else ""
         return f"port {port} on {host} is taken{by}; stop that, or set {variable} to a free port"
-    return f"cannot listen on {host}:{port} ({error.strerror}); set {variable} or CONSOUL_HOST to something this machine has"
+    return f"cannot listen on {host}:{port} ({error.strerror}); change {variable} or CONSOUL_HOST"
 
 
 def find_owner(port: int, proc: Path = Path("/proc")) -> str | None:

@@ -1,1 +1,1 @@
-"""Subclasses of uvicorn's protocols: what must be decided before ASGI. Touches uvicorn's internals, so keep it small."""
+"""Subclasses of uvicorn's protocols, for what must be decided before ASGI; they touch internals: keep them small."""

@@ -5,11 +5,9 @@ import logging
 from collections import deque
 from typing import Any
 
-import hiredis
-
-from mock_server.errors import StorageSaturated, StorageUnavailable
+from mock_server.errors import StorageSaturatedError, StorageUnavailableError
 from mock_server.state.address import RedisAddress
-from mock_server.state.link import Command, ErrorReply, RedisLink
+from mock_server.state.link import Command, Part, RedisLink, ReplyError, pack_command
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +20,7 @@ class Coalescer:
     """Sends commands, at most `max_in_flight` unanswered at once; the rest wait, at most `MAX_WAITING` of them.
 
     Connects when first used and again after a loss; nothing is sent twice. Every command ends within about
-    `timeout_s`: with its reply, or with StorageUnavailable (away) or StorageSaturated (queue full).
+    `timeout_s`: with its reply, or with StorageUnavailableError (away) or StorageSaturatedError (queue full).
     """
 
     def __init__(self, address: RedisAddress, max_in_flight: int, timeout_s: float = TIMEOUT_S):
@@ -40,14 +38,14 @@ class Coalescer:
         """Number of commands sent and not answered."""
         return self._link.pending if self._link is not None else 0
 
-    def execute(self, *parts: str | bytes | int | float) -> asyncio.Future[Any]:
-        """Queues one command; the future holds the reply or raises RequestError or ScriptMissing. May be cancelled."""
+    def execute(self, *parts: Part) -> asyncio.Future[Any]:
+        """Queues one command; the future holds the reply, RequestError or ScriptMissingError. It may be cancelled."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         if len(self._waiting) >= MAX_WAITING:
-            future.set_exception(StorageSaturated(retry_after_s=_RETRY_AFTER_S))
+            future.set_exception(StorageSaturatedError(retry_after_s=_RETRY_AFTER_S))
             return future
-        self._waiting.append((hiredis.pack_command(parts), future))
+        self._waiting.append((pack_command(parts), future))
         if not self._flush_due:
             self._flush_due = True
             loop.call_soon(self._flush)
@@ -57,7 +55,7 @@ class Coalescer:
         """Returns whether Redis answers now."""
         try:
             return bool(await self.execute("PING") == b"PONG")
-        except StorageUnavailable:
+        except StorageUnavailableError:
             return False
 
     async def close(self) -> None:
@@ -75,7 +73,7 @@ class Coalescer:
                 self._connecting = asyncio.get_running_loop().create_task(self._connect())
             return
         room = self.max_in_flight - self._link.pending
-        batch = []
+        batch: list[Command] = []
         while self._waiting and len(batch) < room:
             command = self._waiting.popleft()
             if not command[1].done():
@@ -99,10 +97,10 @@ class Coalescer:
             async with asyncio.timeout(self._timeout_s):
                 await self._open(link)
                 await self._shake_hands(link)
-        except (OSError, TimeoutError, StorageUnavailable) as error:
+        except (OSError, TimeoutError, StorageUnavailableError) as error:
             link.abort("handshake failed")
             self._fail_waiting()
-            self._report_away(error.reply.split(" ")[0] if isinstance(error, ErrorReply) else type(error).__name__)
+            self._report_away(error.reply.split(" ")[0] if isinstance(error, ReplyError) else type(error).__name__)
             return
         except asyncio.CancelledError:
             link.abort("closing")
@@ -125,7 +123,7 @@ class Coalescer:
 
     async def _shake_hands(self, link: RedisLink) -> None:
         loop = asyncio.get_running_loop()
-        commands = [(hiredis.pack_command(command), loop.create_future()) for command in self._address.handshake()]
+        commands = [(pack_command(command), loop.create_future()) for command in self._address.handshake()]
         link.send(commands)
         results = await asyncio.gather(*(future for _, future in commands), return_exceptions=True)
         for result in results:
@@ -136,7 +134,7 @@ class Coalescer:
         waiting, self._waiting = self._waiting, deque()
         for _, future in waiting:
             if not future.done():
-                future.set_exception(StorageUnavailable(retry_after_s=_RETRY_AFTER_S))
+                future.set_exception(StorageUnavailableError(retry_after_s=_RETRY_AFTER_S))
 
     def _report_away(self, reason: str) -> None:
         if not self._is_away and reason != "closing":

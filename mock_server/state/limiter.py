@@ -56,10 +56,10 @@ return tightest
 
 
 class Limiter(Protocol):
-    """Decides whether an identity may spend `cost` units; all of its limits must agree, and all or none are charged."""
+    """Decides whether an identity may spend `cost` units: all its limits must agree, and all or none are charged."""
 
     async def check(self, identity: str, limits: tuple[Limit, ...], cost: int = 1) -> Verdict:
-        """Returns the verdict; `identity` is a digest. Raises StorageUnavailable."""
+        """Returns the verdict; `identity` is a digest. Raises StorageUnavailableError."""
 
 
 class RedisLimiter:

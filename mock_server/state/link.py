@@ -1,4 +1,4 @@
-"""One connection to Redis: commands out in order, replies in to the futures that wait; knows no queue and no retry."""
+"""One connection to Redis: commands out in order, replies to the futures that wait; knows no queue and no retry."""
 
 import asyncio
 from collections import deque
@@ -7,20 +7,27 @@ from typing import Any, cast
 
 import hiredis
 
-from mock_server.errors import StorageUnavailable
+from mock_server.errors import StorageUnavailableError
 
 # After a deadline the loop gets this long to read what already arrived, lest its own lag pass for Redis being away.
 _GRACE_S = 0.01
 _NOTHING = object()
 
 Command = tuple[bytes, asyncio.Future[Any]]
+Part = str | bytes | int | float
 
 
-class ScriptMissing(Exception):
+def pack_command(parts: tuple[Part, ...]) -> bytes:
+    """Returns the bytes of one command."""
+    # hiredis declares a tuple of exactly one part.
+    return bytes(hiredis.pack_command(parts))  # type: ignore[arg-type]
+
+
+class ScriptMissingError(Exception):
     """Redis does not hold the script of an EVALSHA; nothing was run."""
 
 
-class ErrorReply(StorageUnavailable):
+class ReplyError(StorageUnavailableError):
     """Redis answered with an error; `reply` is for the log only."""
 
     def __init__(self, reply: str):
@@ -74,7 +81,7 @@ class RedisLink(asyncio.Protocol):
         pending, self._pending = self._pending, deque()
         for future, _ in pending:
             if not future.done():
-                future.set_exception(StorageUnavailable(retry_after_s=1.0))
+                future.set_exception(StorageUnavailableError(retry_after_s=1.0))
         self._on_lost(reason)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -119,4 +126,4 @@ class RedisLink(asyncio.Protocol):
 
 
 def _read_error(text: str) -> Exception:
-    return ScriptMissing() if text.startswith("NOSCRIPT") else ErrorReply(text)
+    return ScriptMissingError() if text.startswith("NOSCRIPT") else ReplyError(text)

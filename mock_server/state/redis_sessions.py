@@ -2,14 +2,14 @@
 
 import msgspec
 
-from mock_server.errors import StorageSaturated, StorageUnavailable
+from mock_server.errors import StorageSaturatedError, StorageUnavailableError
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.script import Script
 from mock_server.state.sessions import Message, Session, append_turn
 
 _MAX_ATTEMPTS = 64
 
-# Saves only over the state the writer has seen, else answers with what is there, so that a retry needs no second read.
+# Saves only over the state the writer has seen, else answers with what is there: a retry needs no second read.
 _SAVE = Script("""
 local expected = ARGV[1]
 local have = redis.call('GETRANGE', KEYS[1], 0, math.max(#expected, 1) - 1)
@@ -57,7 +57,7 @@ class RedisSessions:
                 continue
             seen = self._decode(stored)
             expected = _beginning(seen)
-        raise StorageSaturated("Too many writers on one session.", retry_after_s=1.0)
+        raise StorageSaturatedError("Too many writers on one session.", retry_after_s=1.0)
 
     async def count(self) -> int:
         return int(await _COUNT.run(self._redis, 1, self._index))
@@ -66,7 +66,7 @@ class RedisSessions:
         try:
             return self._decoder.decode(stored)
         except (msgspec.DecodeError, RecursionError):
-            raise StorageUnavailable("The stored session cannot be read.", retry_after_s=1.0) from None
+            raise StorageUnavailableError("The stored session cannot be read.", retry_after_s=1.0) from None
 
 
 def _beginning(session: Session) -> str:

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from mock_server.state.coalescer import Coalescer
-from mock_server.state.link import ScriptMissing
+from mock_server.state.link import ScriptMissingError
 
 
 class Script:
@@ -19,5 +19,5 @@ class Script:
         """Returns the reply; the first `keys` parts are keys, the rest arguments."""
         try:
             return await redis.execute("EVALSHA", self._sha, keys, *parts)
-        except ScriptMissing:
+        except ScriptMissingError:
             return await redis.execute("EVAL", self._source, keys, *parts)

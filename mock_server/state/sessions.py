@@ -42,13 +42,13 @@ class SessionStore(Protocol):
     """Keeps sessions for a time that each save renews."""
 
     async def load(self, session_id: str) -> Session | None:
-        """Returns the session, or None. Raises StorageUnavailable."""
+        """Returns the session, or None. Raises StorageUnavailableError."""
 
     async def append(self, session_id: str, seen: Session, turn: list[Message], now: str) -> bool:
         """Saves `turn` after whatever is stored by now, and returns whether that created the session.
 
-        `seen` is what the writer loaded or created. Raises StorageUnavailable.
+        `seen` is what the writer loaded or created. Raises StorageUnavailableError.
         """
 
     async def count(self) -> int:
-        """Returns the number of live sessions. Raises StorageUnavailable."""
+        """Returns the number of live sessions. Raises StorageUnavailableError."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from mock_server.asgi import PROVIDER_S, ROUTE, Receive, Scope, Send, read_body, send_json
-from mock_server.errors import InvalidContent, InvalidJson
+from mock_server.errors import InvalidContentError, InvalidJsonError
 from mock_server.services.consoul.conversation import Conversation
 from mock_server.services.consoul.guard import Guard
 from mock_server.services.consoul.models import ChatAnswer, ChatRequest, list_problems
@@ -36,6 +36,6 @@ class ChatEndpoint:
             return self._decoder.decode(body)
         except msgspec.ValidationError as error:
             problems = list_problems(body) or [{"field": "body", "reason": str(error)}]
-            raise InvalidContent(details=problems) from None
+            raise InvalidContentError(details=problems) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise InvalidJson from None
+            raise InvalidJsonError from None

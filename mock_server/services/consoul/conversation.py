@@ -8,11 +8,11 @@ from mock_server.core.clock import Clock
 from mock_server.core.models import DEFAULT_MODEL, ModelCard, find_card
 from mock_server.core.text import count_tokens
 from mock_server.errors import (
-    CircuitHalfOpenFull,
-    CircuitOpen,
-    ProviderFailed,
-    ProviderSaturated,
-    SessionNotFound,
+    CircuitHalfOpenFullError,
+    CircuitOpenError,
+    ProviderFailedError,
+    ProviderSaturatedError,
+    SessionNotFoundError,
     format_time,
 )
 from mock_server.metrics import Metrics
@@ -54,14 +54,15 @@ class Conversation:
     async def take_turn(self, session_id: str, text: str, model: str | None, owner: str | None) -> Turn:
         """Returns the provider's answer once the turn is saved.
 
-        Raises SessionNotFound for another owner's session, StorageUnavailable, CircuitOpen, ProviderFailed.
+        Raises SessionNotFoundError for another owner's session, StorageUnavailableError, CircuitOpenError,
+        ProviderFailedError.
         """
         async with self._turnstile.enter(session_id):
             session = await self._sessions.load(session_id)
             if session is None:
                 session = create_session(model or DEFAULT_MODEL, owner, format_time(self._clock.wall_s()))
             elif session.owner != owner and owner is not None:
-                raise SessionNotFound
+                raise SessionNotFoundError
             card = find_card(session.model)
             started_s = self._clock.monotonic_s()
             completion = await self._ask(card)
@@ -81,15 +82,15 @@ class Conversation:
         permit = breaker.acquire()
         if isinstance(permit, Refusal):
             self._metrics.providers.rejections[card.provider].inc()
-            kind = CircuitOpen if permit.state is BreakerState.OPEN else CircuitHalfOpenFull
+            kind = CircuitOpenError if permit.state is BreakerState.OPEN else CircuitHalfOpenFullError
             raise kind(retry_after_s=max(0.001, permit.retry_after_s))
         try:
             completion = await self._call(card.provider)
-        except ProviderSaturated:
+        except ProviderSaturatedError:
             # Our own pool was full: that says nothing about the provider.
             breaker.release(permit)
             raise
-        except ProviderFailed:
+        except ProviderFailedError:
             breaker.fail(permit)
             raise
         except BaseException:

@@ -9,7 +9,7 @@ from prometheus_client import Counter
 from mock_server.asgi import ANSWER_HEADERS, Headers, Scope
 from mock_server.core.gcra import Verdict
 from mock_server.core.identity import address_digest, is_known, key_digest
-from mock_server.errors import InvalidApiKey, RateLimited
+from mock_server.errors import InvalidApiKeyError, RateLimitedError
 from mock_server.settings import Settings
 from mock_server.state.limiter import Limiter
 
@@ -34,22 +34,22 @@ class Guard:
         self._decisions = decisions
 
     def identify(self, scope: Scope) -> Caller:
-        """Returns the caller; raises InvalidApiKey when auth is on and the key is missing or unknown."""
+        """Returns the caller; raises InvalidApiKeyError when auth is on and the key is missing or unknown."""
         settings = self._settings
         key = _find_key(scope)
         known = settings.api_key_digests
         if key is None:
             if known:
-                raise InvalidApiKey
+                raise InvalidApiKeyError
             client = scope.get("client")
             return Caller(address_digest(client[0] if client else ""), DEFAULT_TIER, None)
         digest = key_digest(key)
         if known and not is_known(digest, known):
-            raise InvalidApiKey
+            raise InvalidApiKeyError
         return Caller(digest, settings.tier_by_digest.get(digest, DEFAULT_TIER), digest if known else None)
 
     async def charge(self, caller: Caller, scope: Scope, cost: int = 1) -> Headers:
-        """Spends `cost` units of the caller's limits and returns the `RateLimit-*` headers; raises RateLimited."""
+        """Spends `cost` units of the caller's limits, returns the `RateLimit-*` headers; raises RateLimitedError."""
         settings = self._settings
         if not settings.rate_limit_enabled:
             return []
@@ -58,7 +58,9 @@ class Guard:
         headers = _build_headers(verdict)
         scope[ANSWER_HEADERS] = headers
         if not verdict.allowed:
-            raise RateLimited(f"The rate limit of {verdict.limit} is used up.", retry_after_s=verdict.retry_after_s)
+            raise RateLimitedError(
+                f"The rate limit of {verdict.limit} is used up.", retry_after_s=verdict.retry_after_s
+            )
         return headers
 
 

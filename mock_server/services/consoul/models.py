@@ -1,4 +1,4 @@
-"""Bodies of the Consoul API: msgspec on the hot path, pydantic for OpenAPI and for listing every problem of a bad one."""
+"""Bodies of the Consoul API: msgspec on the hot path, pydantic for OpenAPI and for listing what is wrong."""
 
 from typing import Annotated, Any
 

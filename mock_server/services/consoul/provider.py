@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from mock_server.core.latency import Draw, LatencyProfile, draw
 from mock_server.core.text import build_answer
-from mock_server.errors import ProviderFailed, ProviderRateLimited, ProviderSaturated, ProviderTimeout
+from mock_server.errors import (
+    ProviderFailedError,
+    ProviderRateLimitedError,
+    ProviderSaturatedError,
+    ProviderTimeoutError,
+)
 
 _RETRY_AFTER_S = 1.0
 Sleep = Callable[[float], Awaitable[None]]
@@ -32,7 +37,7 @@ class Completion:
 
 
 class ProviderPool:
-    """Places for calls to providers, shared by all of them; a call waits for one as a request waits for a connection."""
+    """Places for calls to providers, shared by all of them; a call waits for one as for a connection."""
 
     def __init__(self, maximum: int):
         self.maximum = maximum
@@ -40,13 +45,13 @@ class ProviderPool:
         self.in_use = 0
 
     async def enter(self, timeout_s: float) -> None:
-        """Takes a place; raises ProviderSaturated when none is free within `timeout_s`."""
+        """Takes a place; raises ProviderSaturatedError when none is free within `timeout_s`."""
         if self._places.locked():
             try:
                 async with asyncio.timeout(timeout_s):
                     await self._places.acquire()
             except TimeoutError:
-                raise ProviderSaturated(retry_after_s=_RETRY_AFTER_S) from None
+                raise ProviderSaturatedError(retry_after_s=_RETRY_AFTER_S) from None
         else:
             await self._places.acquire()
         self.in_use += 1
@@ -58,7 +63,7 @@ class ProviderPool:
 
 
 class SimulatedProvider:
-    """One provider. Latencies and failures come from generators of their own: turning one on leaves the other alone."""
+    """One provider. Latencies and failures come from generators of their own, so one does not move the other."""
 
     def __init__(
         self,
@@ -75,7 +80,7 @@ class SimulatedProvider:
         self._sleep = sleep
 
     async def complete(self) -> Completion:
-        """Returns an answer after its drawn duration. Raises ProviderFailed or one of its kinds."""
+        """Returns an answer after its drawn duration. Raises ProviderFailedError or one of its kinds."""
         config = self._config
         plan = draw(config.latency, self._latencies)
         is_faulty = self._faults.random() < config.failure_ratio
@@ -85,7 +90,7 @@ class SimulatedProvider:
                 await self._fail(plan)
             if plan.total_s > config.timeout_s:
                 await self._sleep(config.timeout_s)
-                raise ProviderTimeout(retry_after_s=_RETRY_AFTER_S)
+                raise ProviderTimeoutError(retry_after_s=_RETRY_AFTER_S)
             if plan.total_s > 0:
                 await self._sleep(plan.total_s)
         finally:
@@ -95,9 +100,9 @@ class SimulatedProvider:
     async def _fail(self, plan: Draw) -> None:
         kind = self._config.failure_kind
         if kind == "rate_limited":
-            raise ProviderRateLimited(retry_after_s=_RETRY_AFTER_S, fault="provider-rate-limited")
+            raise ProviderRateLimitedError(retry_after_s=_RETRY_AFTER_S, fault="provider-rate-limited")
         if kind == "timeout":
             await self._sleep(self._config.timeout_s)
-            raise ProviderTimeout(retry_after_s=_RETRY_AFTER_S, fault="provider-timeout")
+            raise ProviderTimeoutError(retry_after_s=_RETRY_AFTER_S, fault="provider-timeout")
         await self._sleep(plan.first_token_s)
-        raise ProviderFailed(retry_after_s=_RETRY_AFTER_S, fault="provider-error")
+        raise ProviderFailedError(retry_after_s=_RETRY_AFTER_S, fault="provider-error")
