@@ -13,7 +13,7 @@ from mock_server.lab.logs import build_tail_command, read_last_lines
 from mock_server.lab.native import NativeLab, Say, find_running_state, purge_data, resume_lab, start_lab, stop_lab
 from mock_server.lab.processes import find_lab_processes
 from mock_server.lab.state import LabState, hold_lock, read_state
-from mock_server.lab.status import fetch_statuses
+from mock_server.lab.status import UNSUPERVISED, fetch_statuses
 from mock_server.lab.tables import render_addresses, render_status
 
 NOT_UP = 3
@@ -91,11 +91,12 @@ def status(context: Context) -> int:
     statuses = fetch_statuses(lab, state, time.time())
     if state.mode == "native":
         say(render_status(statuses))
-        if any(row.state == "unsupervised" for row in statuses):
+        if any(row.state == UNSUPERVISED for row in statuses):
             say("  Its process supervisor is gone; `make up` starts it anew, `make down` ends what is left.")
     for note in state.notes:
         say(f"  {note}")
-    return 0 if all(row.is_ready for row in statuses) else NOT_UP
+    is_supervised = state.mode == "compose" or not any(row.state == UNSUPERVISED for row in statuses)
+    return 0 if is_supervised and all(row.is_ready for row in statuses) else NOT_UP
 
 
 def logs(context: Context, service: str | None, *, follow: bool, lines: int) -> int:
@@ -111,7 +112,7 @@ def logs(context: Context, service: str | None, *, follow: bool, lines: int) -> 
 
 
 def install(context: Context, extra: bootstrap.ExtraVariables) -> int:
-    """Installs packages through the playbook. 0 also where this machine cannot be given any, which it says; else 1."""
+    """Installs packages through the playbook; says so where this machine cannot be given any. Raises LabError."""
     host, lab = context.host, context.lab
     if not (host.is_root and host.is_debian):
         context.say("Packages are installed only as root on a Debian family machine; going on with what is here.")

@@ -1,5 +1,6 @@
 """The lab in containers: whether an engine answers, and the command lines handed to Docker Compose."""
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -63,7 +64,15 @@ def start_compose(
         ports = replace(ports, redis=running.redis_port)
     state = build_compose_state(settings.stack, ports)
     write_state(state_file, state)
-    run_compose(settings, build_variables(variables, ports), "up", "--detach", "--wait")
+    interpolated = build_variables(variables, ports)
+    try:
+        run_compose(settings, interpolated, "up", "--detach", "--wait")
+    except BaseException:
+        if running is None:
+            with contextlib.suppress(ComposeError):
+                run_compose(settings, interpolated, "down", "--remove-orphans")
+            state_file.unlink(missing_ok=True)
+        raise
     write_json(lab_file, build_lab_file(settings.stack, "compose", ports, has_prometheus=True, has_grafana=True))
     return state
 

@@ -19,7 +19,7 @@ from mock_server.lab.logs import read_last_lines
 from mock_server.lab.paths import LabPaths
 from mock_server.lab.plan import Plan, build_environment, build_plan
 from mock_server.lab.ports import find_port_owner, resolve_ports
-from mock_server.lab.processes import end_processes, find_lab_processes, wait_for_end
+from mock_server.lab.processes import end_processes, find_lab_processes, wait_for_end, wake_processes
 from mock_server.lab.readiness import is_ready, wait_until
 from mock_server.lab.scrape import render_scrape_config
 from mock_server.lab.settings import LabSettings, Ports
@@ -193,6 +193,7 @@ def stop_lab(lab: NativeLab) -> int:
     paths.lab_file.unlink(missing_ok=True)
     processes = find_lab_processes(paths.marker, paths.redis_dir)
     if processes:
+        wake_processes(processes)
         with contextlib.suppress(SupervisorError):
             lab.supervisor.shut_down()
             wait_for_end(processes, STOP_DEADLINE_S)

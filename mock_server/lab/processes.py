@@ -35,6 +35,13 @@ def _belongs(process: psutil.Process, marker: str, redis_dir: Path) -> bool:
         return False
 
 
+def wake_processes(processes: Iterable[psutil.Process]) -> None:
+    """Lets frozen processes go on, so that they see the request to end."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
 def wait_for_end(processes: Iterable[psutil.Process], timeout_s: float) -> None:
     """Returns when all `processes` ended or `timeout_s` went by."""
     psutil.wait_procs(list(processes), timeout=timeout_s)
@@ -46,8 +53,7 @@ def end_processes(processes: Iterable[psutil.Process], timeout_s: float = END_TI
     for process in remaining:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-            # A frozen process would not see the request before it is woken.
-            process.resume()
+    wake_processes(remaining)
     _, stubborn = psutil.wait_procs(remaining, timeout=timeout_s)
     for process in stubborn:
         with contextlib.suppress(psutil.NoSuchProcess):

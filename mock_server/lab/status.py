@@ -8,11 +8,13 @@ from mock_server.lab.state import LabState, ServiceRecord
 from mock_server.lab.supervision import ProgramState
 from mock_server.lab.tables import ServiceStatus
 
+UNSUPERVISED = "unsupervised"
+
 
 def fetch_statuses(lab: NativeLab, state: LabState, now_s: float) -> list[ServiceStatus]:
     """One status for each service of `state`; `now_s` is the time of day in seconds since the epoch.
 
-    When the supervisor is gone, its services are reported as `unsupervised`.
+    When the supervisor is gone, its services are UNSUPERVISED.
     """
     try:
         programs = lab.supervisor.fetch_states()
@@ -25,7 +27,7 @@ def _build_status(service: ServiceRecord, program: ProgramState | None, now_s: f
     pid = program.pid if program else None
     return ServiceStatus(
         name=service.name,
-        state=program.state if program else "unsupervised",
+        state=program.state if program else UNSUPERVISED,
         pid=pid,
         uptime_s=now_s - program.started_at_s if program and pid else None,
         memory_bytes=measure_memory_bytes(pid) if pid else None,

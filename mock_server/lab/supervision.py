@@ -116,9 +116,16 @@ class _UnixTransport(xmlrpc.client.Transport):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._calls: _UnixConnection | None = None
 
     def make_connection(self, host: object) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        self._calls = _UnixConnection(self._path)
+        return self._calls
+
+    def close(self) -> None:
+        if self._calls is not None:
+            self._calls.close()
+            self._calls = None
 
 
 class Supervisor:
