@@ -26,8 +26,10 @@ from mock_server.metrics import Metrics
 from mock_server.middleware.admission import Admission
 from mock_server.middleware.body_limit import BodyLimit
 from mock_server.middleware.error_boundary import ErrorBoundary
+from mock_server.middleware.hot_routes import HotRoutes
 from mock_server.middleware.measured import Measured
 from mock_server.middleware.request_id import RequestId
+from mock_server.services.consoul.chat import PATH as CHAT_PATH
 from mock_server.services.consoul.chat import ChatEndpoint
 from mock_server.services.consoul.conversation import Conversation
 from mock_server.services.consoul.guard import DEFAULT_TIER, Guard
@@ -109,7 +111,13 @@ def create_app(
         exception_handlers={HTTPException: _translate},
     )
     add_routes(api.router, chat, probes)
-    return _surround(api, settings, clock, metrics, create_stream(settings.seed, "request-ids", worker))
+    return _surround(
+        HotRoutes(api, {("POST", CHAT_PATH): chat}),
+        settings,
+        clock,
+        metrics,
+        create_stream(settings.seed, "request-ids", worker),
+    )
 
 
 def _surround(api: App, settings: Settings, clock: Clock, metrics: Metrics, rng: random.Random) -> App:

@@ -18,6 +18,30 @@ ERROR_TYPE = "mock.error_type"
 PROVIDER_S = "mock.provider_s"
 ANSWER_HEADERS = "mock.answer_headers"
 ROUTE = "mock.route"
+ANSWER = "mock.answer"
+
+# What is counted when the client left before an answer began; nginx's number for the same thing.
+CLIENT_GONE = 499
+
+
+class Answer:
+    """What became of a request: adds its id to the answer and remembers the status; one for all layers inside."""
+
+    __slots__ = ("_header", "_send", "has_started", "status")
+
+    def __init__(self, send: Send, request_id: bytes):
+        self._send = send
+        self._header = (b"x-request-id", request_id)
+        self.status = CLIENT_GONE
+        self.has_started = False
+
+    async def send(self, message: Message) -> None:
+        """Passes one message on."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.has_started = True
+            message["headers"] = [*message["headers"], self._header]
+        await self._send(message)
 
 
 class ClientGoneError(Exception):

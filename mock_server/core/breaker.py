@@ -65,6 +65,7 @@ class CircuitBreaker:
         self._opened_at_s = 0.0
         self._next_probe = 0
         self._probe_deadlines_s: dict[int, float] = {}
+        self._closed_permit = Permit(0)
 
     @property
     def state(self) -> BreakerState:
@@ -74,7 +75,7 @@ class CircuitBreaker:
     def acquire(self) -> Permit | Refusal:
         """Returns a permit to call, or why not."""
         if self._state is BreakerState.CLOSED:
-            return Permit(self._generation)
+            return self._closed_permit
         refusal = self.refusal()
         if refusal is not None:
             return refusal
@@ -140,6 +141,7 @@ class CircuitBreaker:
     def _move(self, to: BreakerState) -> None:
         before, self._state = self._state, to
         self._generation += 1
+        self._closed_permit = Permit(self._generation)
         self._failures = self._successes = 0
         self._probe_deadlines_s.clear()
         if to is BreakerState.OPEN:

@@ -4,23 +4,21 @@ A limit of N per period has an emission interval of period/N. Times are microsec
 remainder counted in N-ths, which makes every sum exact. The script in `state/limiter.py` does the same arithmetic.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mock_server.core.limits import Limit
 
 MICROSECONDS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """Theoretical arrival time of the next unit: `whole_us` plus `part`/count microseconds."""
 
     whole_us: int
     part: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Outcome of one check; a refused check changes no state. Seconds are exact to a microsecond, rounded up."""
 
     allowed: bool

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import msgspec
 
 from mock_server.asgi import (
+    ANSWER,
     ANSWER_HEADERS,
     ERROR_TYPE,
     REQUEST_ID,
     App,
     ClientGoneError,
-    Message,
     Receive,
     Scope,
     Send,
@@ -34,15 +34,8 @@ class ErrorBoundary:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        has_started = False
-
-        async def send_watched(message: Message) -> None:
-            nonlocal has_started
-            has_started = True
-            await send(message)
-
         try:
-            await self._app(scope, receive, send_watched)
+            await self._app(scope, receive, send)
         except RequestError as error:
             await self._answer(error, scope, send)
         except ClientGoneError:
@@ -51,7 +44,7 @@ class ErrorBoundary:
             request_id = scope.get(REQUEST_ID, b"").decode("ascii")
             _log.exception("Request failed.", extra={"request_id": request_id})
             scope[ERROR_TYPE] = InternalError.error_type
-            if has_started:
+            if scope[ANSWER].has_started:
                 raise
             await self._answer(InternalError(), scope, send)
 

@@ -1,11 +1,11 @@
-"""Gives every request an id and every answer its `X-Request-ID`."""
+"""Gives every request an id and every answer its `X-Request-ID`; watches the answer for the layers inside."""
 
 import re
 from collections.abc import Callable
 
-from mock_server.asgi import REQUEST_ID, App, Message, Receive, Scope, Send
+from mock_server.asgi import ANSWER, REQUEST_ID, Answer, App, Receive, Scope, Send
 
-_SANE = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_is_sane = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
 
 
 class RequestId:
@@ -21,16 +21,10 @@ class RequestId:
             return
         request_id = None
         for name, value in scope["headers"]:
-            if name == b"x-request-id" and _SANE.fullmatch(value):
+            if name == b"x-request-id" and _is_sane(value):
                 request_id = value
         if request_id is None:
             request_id = self._make_id()
         scope[REQUEST_ID] = request_id
-        header = (b"x-request-id", request_id)
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], header]
-            await send(message)
-
-        await self._app(scope, receive, send_with_id)
+        answer = scope[ANSWER] = Answer(send, request_id)
+        await self._app(scope, receive, answer.send)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from socket import socket
 from types import FrameType
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, values
 from uvicorn import Config, Server
 from uvicorn.supervisors.multiprocess import Process
 
@@ -31,6 +31,10 @@ class AppFactory:
 
     def __call__(self) -> App:
         configure_logging(self.settings.log_level, self.settings.access_log)
+        if self.settings.prometheus_enabled:
+            # The library asks for the process id at every increment; a worker never forks, so it is asked once.
+            pid = os.getpid()
+            values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
         clock = Clock(time.perf_counter, time.time)
         return create_app(self.service, self.settings, clock, CollectorRegistry(), self.worker)
 

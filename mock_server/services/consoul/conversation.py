@@ -1,7 +1,7 @@
 """One turn of a conversation: load, ask the provider through its breaker, save. Knows no transport."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mock_server.core.breaker import BreakerState, CircuitBreaker, Refusal
 from mock_server.core.clock import Clock
@@ -22,8 +22,7 @@ from mock_server.state.sessions import Message, Session, SessionStore, create_se
 from mock_server.state.turnstile import Turnstile
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """What one turn gave; `provider_s` is the time spent on the provider."""
 
     response: str

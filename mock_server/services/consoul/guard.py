@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from prometheus_client import Counter
 
@@ -16,8 +16,7 @@ from mock_server.state.limiter import Limiter
 DEFAULT_TIER = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """`identity` is a digest; `owner` is what sessions belong to: the key's digest, or None while auth is off."""
 
     identity: str

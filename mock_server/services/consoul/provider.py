@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mock_server.core.latency import Draw, LatencyProfile, draw
 from mock_server.core.text import build_answer
@@ -28,8 +30,7 @@ class ProviderConfig:
     failure_kind: str = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """A provider's whole answer."""
 
     text: str
@@ -41,25 +42,34 @@ class ProviderPool:
 
     def __init__(self, maximum: int):
         self.maximum = maximum
-        self._places = asyncio.Semaphore(maximum)
+        self._queue: deque[asyncio.Future[None]] = deque()
         self.in_use = 0
 
     async def enter(self, timeout_s: float) -> None:
         """Takes a place; raises ProviderSaturatedError when none is free within `timeout_s`."""
-        if self._places.locked():
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._places.acquire()
-            except TimeoutError:
+        if self.in_use < self.maximum:
+            self.in_use += 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(place)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await place
+        except BaseException as error:
+            if place.done() and not place.cancelled():
+                self.leave()
+            if isinstance(error, TimeoutError):
                 raise ProviderSaturatedError(retry_after_s=_RETRY_AFTER_S) from None
-        else:
-            await self._places.acquire()
-        self.in_use += 1
+            raise
 
     def leave(self) -> None:
-        """Gives the place back."""
+        """Hands the place to the call that waits longest, else frees it."""
+        while self._queue:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
         self.in_use -= 1
-        self._places.release()
 
 
 class SimulatedProvider:
