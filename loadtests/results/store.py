@@ -169,5 +169,5 @@ def _explained(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             f"results folder {path}: cannot be written ({error.strerror or error}); "
-            "free space or correct its owner and mode, or choose another with RESULTS=FOLDER"
+            "free space or correct its owner and mode, or choose another with RESULTS_DIR=FOLDER"
         ) from error

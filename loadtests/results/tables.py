@@ -44,7 +44,7 @@ def render_failures(result: RunResult) -> str:
     """`failures.csv`: one row for each message, over all stages."""
     merged: dict[tuple[str, str], tuple[int, float, float]] = {}
     for row in result.failures:
-        key = (row.request, f"{row.kind}: {row.detail}")
+        key = (row.request, f"{row.kind}: {clean_text(row.detail)}")
         count, first, last = merged.get(key, (0, row.first_unix, row.last_unix))
         merged[key] = (count + row.count, min(first, row.first_unix), max(last, row.last_unix))
     return _table(

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
@@ -55,7 +55,7 @@ LOAD = {
 }
 
 
-def build_plan(profile: dict[str, object] | None = None, time_scale: float = 1.0) -> Plan:
+def build_plan(profile: Mapping[str, object] | None = None, time_scale: float = 1.0) -> Plan:
     """The plan of one simulated run."""
     return Plan(
         run_id="20261118T130640Z-consoul-load-1a2b3c",

@@ -51,7 +51,8 @@ def test_stage_times_are_those_of_the_first_to_begin_and_the_last_to_end() -> No
     for event, at_s in (("begin", 20.2), ("begin", 20.1), ("end", 80.1), ("end", 80.4)):
         tally.add(StageEvent("ramp", event, at_s))  # type: ignore[arg-type]
     ramp = tally.stages["ramp"]
-    assert (ramp.begin_s, ramp.end_s, ramp.duration_s) == (20.1, 80.4, pytest.approx(60.3))
+    assert (ramp.begin_s, ramp.end_s) == (20.1, 80.4)
+    assert ramp.duration_s == pytest.approx(60.3)
 
 
 def test_the_end_of_the_run_closes_a_stage_left_open() -> None:

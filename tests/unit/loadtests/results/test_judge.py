@@ -7,7 +7,7 @@ from loadtests.results.fold import Tally
 from loadtests.results.judge import judge_threshold, judge_thresholds
 from loadtests.results.model import ThresholdOutcome
 from loadtests.wire import StageEvent
-from tests.unit.loadtests.results.simulation import LOAD, build_interval, build_plan, build_request, build_stage
+from tests.unit.loadtests.results.simulation import build_interval, build_plan, build_request, build_stage
 
 
 def _tally() -> Tally:
@@ -119,5 +119,5 @@ def test_a_target_metric_judges_only_when_it_was_measured() -> None:
 def test_outcomes_keep_the_order_of_the_profile_and_say_where() -> None:
     outcomes = judge_thresholds(_tally(), {})
     assert [outcome.check for outcome in outcomes][:2] == ["p95 < 2s", "p95 < 200ms"]
-    assert len(outcomes) == len(LOAD["thresholds"])  # type: ignore[arg-type]
+    assert len(outcomes) == len(build_plan().profile.thresholds)
     assert [outcome.where for outcome in outcomes[:4]] == ["run", "stage hold", "stage spike", "POST /chat in hold"]

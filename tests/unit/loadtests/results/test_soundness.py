@@ -1,5 +1,7 @@
 """The instrument judged by itself: each defect is caught, and a sound run is not blamed."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from loadtests.results.fold import Tally
@@ -20,7 +22,7 @@ OPEN = {
 def _tally(
     delta: StageDelta | None = None,
     *,
-    profile: dict[str, object] | None = None,
+    profile: Mapping[str, object] | None = None,
     ended: bool = True,
     stage: str = "hold",
 ) -> Tally:
