@@ -1,5 +1,6 @@
 """What each command of the lab does, in words and exit code, whichever way the lab runs."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -46,8 +47,7 @@ def up(context: Context) -> int:
         if state is not None:
             say(f"The {state.stack} lab is up already.")
         if _choose_mode(context, state) == "compose":
-            paths = lab.paths
-            state = compose.start_compose(lab.settings, lab.variables, paths.state_file, paths.lab_file, state)
+            state = compose.start_compose(lab.settings, lab.variables, lab.paths, state)
         elif state is not None:
             resume_lab(lab, state, _find_binaries(context), say)
         else:
@@ -64,7 +64,7 @@ def down(context: Context, *, purge: bool) -> int:
         state = read_state(lab.paths.state_file)
         if state is not None and state.mode == "compose":
             extra = ["--volumes"] if purge else []
-            compose.run_compose(lab.settings, lab.variables, "down", "--remove-orphans", *extra)
+            _run_compose(lab, "down", "--remove-orphans", *extra)
         ended = stop_lab(lab)
         if purge:
             purge_data(lab.paths)
@@ -87,7 +87,7 @@ def status(context: Context) -> int:
         return NOT_UP
     say(f"The {state.stack} lab ({state.mode}):")
     if state.mode == "compose":
-        compose.run_compose(lab.settings, lab.variables, "ps")
+        _run_compose(lab, "ps")
     statuses = fetch_statuses(lab, state, time.time())
     if state.mode == "native":
         say(render_status(statuses))
@@ -105,7 +105,7 @@ def logs(context: Context, service: str | None, *, follow: bool, lines: int) -> 
     state = read_state(lab.paths.state_file)
     if state is not None and state.mode == "compose":
         words = ["--tail", str(lines), *(["--follow"] if follow else []), *([service] if service else [])]
-        compose.run_compose(lab.settings, lab.variables, "logs", *words)
+        _run_compose(lab, "logs", *words)
         return 0
     command = build_tail_command(lab.paths.log_dir, service, follow=follow, lines=lines)
     return subprocess.run(command, check=False).returncode
@@ -121,6 +121,11 @@ def install(context: Context, extra: bootstrap.ExtraVariables) -> int:
     if bootstrap.run_playbook(lab.settings.root, log, lab.variables, extra):
         return 0
     raise LabError(f"The packages could not be installed. The last lines of {log}:\n{read_last_lines(log)}")
+
+
+def _run_compose(lab: NativeLab, *arguments: str) -> None:
+    variables = compose.build_variables(lab.variables, lab.settings.ports, lab.paths.password_file, os.geteuid())
+    compose.run_compose(lab.settings, variables, *arguments)
 
 
 def _find_state(lab: NativeLab) -> LabState | None:

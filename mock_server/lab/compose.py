@@ -1,18 +1,22 @@
 """The lab in containers: whether an engine answers, and the command lines handed to Docker Compose."""
 
 import contextlib
+import os
+import secrets
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from mock_server.lab.errors import ComposeError
+from mock_server.lab.paths import LabPaths
 from mock_server.lab.plan import HOST, build_lab_file
 from mock_server.lab.ports import find_port_owner, resolve_ports
 from mock_server.lab.settings import PORT_VARIABLES, LabSettings, Mode, Ports
 from mock_server.lab.state import LabState, ServiceRecord, write_json, write_state
 
 PING_TIMEOUT_S = 2
+GRAFANA_IMAGE_UID = 472
 _DEFAULT_SOCKET = Path("/var/run/docker.sock")
 
 
@@ -47,14 +51,32 @@ def build_command(root: Path, stack: str, *arguments: str) -> list[str]:
     return ["docker", "compose", "--file", str(root / "docker-compose.yml"), "--profile", stack, *arguments]
 
 
-def build_variables(variables: Mapping[str, str], ports: Ports) -> dict[str, str]:
-    """What Compose interpolates: the person's `variables` with the ports that were resolved."""
+def build_variables(variables: Mapping[str, str], ports: Ports, password_file: Path, user_id: int) -> dict[str, str]:
+    """What Compose interpolates: the person's `variables` with the resolved ports and Grafana's password file.
+
+    Only its owner reads that file, so Grafana runs as `user_id`, or as its image's own user when that is root.
+    """
     chosen = asdict(ports)
-    return {**variables, **{variable: str(chosen[name]) for name, (variable, _) in PORT_VARIABLES.items()}}
+    defaults = {
+        "GRAFANA_ADMIN_PASSWORD_FILE": str(password_file),
+        "GRAFANA_UID": str(user_id or GRAFANA_IMAGE_UID),
+    }
+    return {**defaults, **variables, **{name: str(chosen[key]) for key, (name, _) in PORT_VARIABLES.items()}}
+
+
+def make_password_file(path: Path, user_id: int, token: str) -> None:
+    """Writes `token` to `path` for Grafana's eyes only, unless there is one from an earlier start."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as handle:
+        handle.write(token)
+    if user_id == 0:
+        os.chown(path, GRAFANA_IMAGE_UID, -1)
 
 
 def start_compose(
-    settings: LabSettings, variables: Mapping[str, str], state_file: Path, lab_file: Path, running: LabState | None
+    settings: LabSettings, variables: Mapping[str, str], paths: LabPaths, running: LabState | None
 ) -> LabState:
     """Brings the stack up in containers and returns when all are healthy. Raises ComposeError, PortError."""
     ports = settings.ports
@@ -63,17 +85,20 @@ def start_compose(
     elif ports.redis_fallback is not None:
         ports = replace(ports, redis=running.redis_port)
     state = build_compose_state(settings.stack, ports)
-    write_state(state_file, state)
-    interpolated = build_variables(variables, ports)
+    write_state(paths.state_file, state)
+    make_password_file(paths.password_file, os.geteuid(), secrets.token_urlsafe(24))
+    interpolated = build_variables(variables, ports, paths.password_file, os.geteuid())
     try:
         run_compose(settings, interpolated, "up", "--detach", "--wait")
     except BaseException:
         if running is None:
             with contextlib.suppress(ComposeError):
                 run_compose(settings, interpolated, "down", "--remove-orphans")
-            state_file.unlink(missing_ok=True)
+            paths.state_file.unlink(missing_ok=True)
         raise
-    write_json(lab_file, build_lab_file(settings.stack, "compose", ports, has_prometheus=True, has_grafana=True))
+    write_json(
+        paths.lab_file, build_lab_file(settings.stack, "compose", ports, has_prometheus=True, has_grafana=True)
+    )
     return state
 
 

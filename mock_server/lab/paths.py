@@ -63,6 +63,11 @@ class LabPaths:
         return self.lab_dir / "supervisord.conf"
 
     @property
+    def password_file(self) -> Path:
+        """The password of Grafana's admin, for a lab in containers."""
+        return self.lab_dir / "secrets" / "grafana-admin-password"
+
+    @property
     def socket(self) -> Path:
         """Where the supervisor takes calls."""
         return self.runtime_dir / "supervisor.sock"

@@ -5,7 +5,13 @@ from typing import get_args
 
 import pytest
 
-from mock_server.lab.compose import build_command, build_compose_state, build_variables, choose_mode
+from mock_server.lab.compose import (
+    build_command,
+    build_compose_state,
+    build_variables,
+    choose_mode,
+    make_password_file,
+)
 from mock_server.lab.settings import Mode, Ports
 
 PORTS = Ports(18000, 19090, 16379, 19091, grafana=13000)
@@ -33,7 +39,7 @@ def test_the_command_line_names_file_and_stack() -> None:
 
 
 def test_compose_gets_the_ports_that_were_resolved() -> None:
-    variables = build_variables({"REDIS_PORT": "1", "HOME": "/home/x"}, PORTS)
+    variables = build_variables({"REDIS_PORT": "1", "HOME": "/home/x"}, PORTS, Path("/lab/password"), 1000)
 
     assert variables == {
         "HOME": "/home/x",
@@ -42,7 +48,23 @@ def test_compose_gets_the_ports_that_were_resolved() -> None:
         "REDIS_PORT": "16379",
         "PROMETHEUS_PORT": "19091",
         "GRAFANA_PORT": "13000",
+        "GRAFANA_ADMIN_PASSWORD_FILE": "/lab/password",
+        "GRAFANA_UID": "1000",
     }
+
+
+def test_grafana_does_not_run_as_root_because_the_lab_does() -> None:
+    assert build_variables({}, PORTS, Path("/lab/password"), 0)["GRAFANA_UID"] == "472"
+
+
+def test_the_password_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "secrets" / "password"
+
+    make_password_file(path, 1000, "first")
+    make_password_file(path, 1000, "second")
+
+    assert path.read_text() == "first"
+    assert path.stat().st_mode & 0o777 == 0o400
 
 
 def test_containers_serve_the_same_addresses_and_grafana() -> None:
