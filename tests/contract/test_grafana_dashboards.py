@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ from prometheus_client import CollectorRegistry
 from grafana.generate import DASHBOARDS, FOLDER, find_stale, render
 from mock_server.metrics import Metrics
 from mock_server.parent.exposition import WorkerUsage
+from tests.contract.promql import metrics_of, parse, parts_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVISIONING = ROOT / "grafana" / "provisioning"
-# Grafana's value for a scrape interval of 2 s and a short time range.
-RATE_INTERVAL = "8s"
 COUNTER_FUNCTIONS = {"rate", "irate", "increase"}
 
 COMMITTED = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))}
@@ -35,27 +33,6 @@ EXPRESSIONS = [
     for panel in dashboard["panels"]
     for target in panel.get("targets", [])
 ]
-
-
-def parse(expression: str) -> Any:
-    """The expression as Prometheus would see it."""
-    return promql_parser.parse(expression.replace("$__rate_interval", RATE_INTERVAL))
-
-
-def parts_of(node: Any) -> Iterator[Any]:
-    """Every node of a parsed expression."""
-    yield node
-    for name in ("lhs", "rhs", "expr", "args", "vector_selector"):
-        child = getattr(node, name, None)
-        for item in child if isinstance(child, list) else [child]:
-            if item is not None:
-                yield from parts_of(item)
-
-
-def metrics_of(expression: str) -> set[str]:
-    """Names of all metrics an expression reads."""
-    selectors = (part for part in parts_of(parse(expression)) if isinstance(part, promql_parser.VectorSelector))
-    return {str(selector.name) for selector in selectors}
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
+
+from tests.contract.promql import parse, parts_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "prometheus"
 RULE_FILES = sorted(FOLDER.glob("rules/*.yml"))
@@ -29,16 +30,6 @@ def _rules(kind: str) -> list[dict[str, Any]]:
 
 ALERTS = _rules("alert")
 RECORDINGS = _rules("record")
-
-
-def _parts(node: Any) -> Iterator[Any]:
-    """Every node of a parsed expression."""
-    yield node
-    for name in ("lhs", "rhs", "expr", "args", "vector_selector"):
-        child = getattr(node, name, None)
-        for item in child if isinstance(child, list) else [child]:
-            if item is not None:
-                yield from _parts(item)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +99,7 @@ def test_containers_scrape_the_same_as_this_machine_but_for_the_addresses() -> N
 def test_windows_are_at_least_four_scrapes_long(rule: dict[str, Any]) -> None:
     scrape_s = promql_parser.parse_duration(_load(FOLDER / "prometheus.yml")["global"]["scrape_interval"])
 
-    for part in _parts(promql_parser.parse(rule["expr"])):
+    for part in parts_of(parse(rule["expr"])):
         if hasattr(part, "range"):
             assert part.range >= 4 * scrape_s >= timedelta(seconds=8)
 

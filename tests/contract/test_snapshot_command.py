@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from playbooks.module_utils.snapshot import host
+from playbooks.module_utils.snapshot.host import AbsentError, CommandFailedError, run_command
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "playbooks" / "module_utils" / "environment_snapshot.py"
 
@@ -106,3 +109,22 @@ def test_the_playbook_collects_into_a_folder_and_changes_nothing(tmp_path: Path)
     collected = json.loads((tmp_path / "out" / "localhost.json").read_text())
     assert collected["fields"]["os.name"]["value"]
     assert collected["fields"]["source.git_sha"]["reason"] == "no repository was named"
+
+
+def test_a_command_that_is_not_there_is_absent() -> None:
+    with pytest.raises(AbsentError, match="no-such-program is not on PATH"):
+        run_command(("no-such-program", "--version"))
+
+
+def test_a_command_that_fails_tells_its_code_and_what_it_said() -> None:
+    with pytest.raises(CommandFailedError, match=r"sh ended with 3: why") as failed:
+        run_command(("sh", "-c", "echo why >&2; exit 3"))
+
+    assert failed.value.output == "why"
+
+
+def test_a_command_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "COMMAND_TIMEOUT_S", 0.2)
+
+    with pytest.raises(AbsentError, match=r"sleep took more than 0\.2 s"):
+        run_command(("sleep", "60"))

@@ -21,10 +21,11 @@ V1_NO_LIMIT = "9223372036854771712"
 def test_v2_takes_the_lowest_limit_on_the_way_up(make_host: MakeHost) -> None:
     host = make_host(
         {
-            "/proc/self/cgroup": "0::/outer/inner\n",
+            "/proc/self/cgroup": "0::/outer/inner/leaf\n",
             f"{V2}/cgroup.controllers": "cpu memory",
             f"{V2}/outer/cpu.max": "150000 100000",
-            f"{V2}/outer/inner/cpu.max": "max 100000",
+            f"{V2}/outer/inner/cpu.max": "300000 100000",
+            f"{V2}/outer/inner/leaf/cpu.max": "max 100000",
             f"{V2}/outer/memory.max": "2000",
             f"{V2}/outer/inner/memory.max": "1000",
             f"{V2}/outer/inner/cpu.stat": "usage_usec 5\nnr_periods 9\nnr_throttled 3\nthrottled_usec 2500000\n",
