@@ -103,7 +103,8 @@ def _check_model(document: Document) -> tuple[Profile | None, list[Problem]]:
         try:
             profile = Profile.model_validate(data)
         except ValidationError as error:
-            found = error.errors()
+            # Where every item of a list is wrong, pydantic adds that the list is too short: no problem of its own.
+            found = [e for e in error.errors() if not (e["type"] == "too_short" and e["input"])]
             problems += [document.problem(_shown_location(e["loc"], data), _wording(e)) for e in found]
             mended = [_mend(data, e["loc"]) for e in found]
             if not any(mended):

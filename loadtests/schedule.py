@@ -62,7 +62,8 @@ class Window:
         root = np.sqrt(np.maximum(self.before**2 + 2 * slope * areas, 0.0))
         divisor = self.before + root
         in_ramp_s = np.divide(2 * areas, divisor, out=np.zeros_like(areas), where=divisor > 0)
-        after_s = (areas - ramp_area) / self.level if self.level > 0 else np.zeros_like(areas)
+        behind = (areas >= ramp_area) & (self.level > 0)
+        after_s = np.divide(areas - ramp_area, self.level, out=np.zeros_like(areas), where=behind)
         elapsed_s = np.where(areas < ramp_area, np.minimum(in_ramp_s, self.ramp_s), self.ramp_s + after_s)
         return np.minimum(self.start_s + elapsed_s, self.end_s)
 
@@ -103,6 +104,17 @@ class Schedule:
         """Users wanted at a moment, rounded half up; 0 outside the run."""
         window = self.window_at(at_s)
         return math.floor(window.level_at(at_s) + 0.5) if window else 0
+
+    def users_within(self, at_s: float, period_s: float) -> int | None:
+        """Users to reach within a period from a moment on: those of its end, but of no stage that has not begun.
+
+        None when no stage is left at that moment.
+        """
+        window = self.window_at(at_s)
+        if window is None:
+            return None
+        end_s = at_s + period_s
+        return self.users_at(end_s) if end_s < window.end_s else round(window.level)
 
     def rate_at(self, at_s: float) -> float:
         """Arrivals a second at a moment; 0 outside the run."""

@@ -1,4 +1,4 @@
-"""The open model: arrivals on an absolute schedule, whatever the target does; each is started or dropped and counted."""
+"""The open model: arrivals on an absolute schedule, each started, or dropped and counted, whatever the target does."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -158,7 +158,7 @@ class Dispatcher:
         elif len(self._all) < self._profile.max_in_flight:
             worker = self._create_worker()
         else:
-            self._recorder.dropped[stage] += 1
+            self._recorder.drop(stage, self._clock() - at_s)
             return
         worker.caller.begin(at_s, stage)
         worker.behaviour = behaviour

@@ -38,5 +38,5 @@ class OpenLoad(User):
             dispatcher.run(run.t0_s)
         finally:
             OpenLoad.dispatcher_now = None
-            run.is_drained = True
+            run.drained.set()
         raise StopUser

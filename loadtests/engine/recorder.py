@@ -123,6 +123,12 @@ class Recorder:
                 self._details.add(known)
         self._cell(stage * len(self._requests) + request).failures[(kind, detail)] += 1
 
+    def drop(self, stage: int, late_s: float) -> None:
+        """Records that an arrival found no room; noticed late, it may be the generator that was too slow for it."""
+        self.dropped[stage] += 1
+        if late_s > LATE_S:
+            self._suspect[stage] += 1
+
     def cut(self, stage: int, late_s: float) -> None:
         """Records that a started request was cut off by the end of the run."""
         self.in_flight -= 1

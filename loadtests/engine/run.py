@@ -47,7 +47,7 @@ class Run:
         self.recorder = Recorder(names, [request.name for request in self.setup.requests], self._lag.lag_at)
         self.users = 0
         self.t0_s = 0.0
-        self.is_drained = False
+        self.drained = Event()
         self._send, self._on_cells = send, on_cells
         self._worker = worker
         self._cpu = CpuMeter(clock, time.process_time)

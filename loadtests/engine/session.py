@@ -1,5 +1,6 @@
 """Binds a plan to Locust's environment: user classes, shape, and how a run begins, ends, and is stopped."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,8 @@ class Session:
         environment.stop_timeout = profile.timeout_s
         environment.events.test_stopping.add_listener(self.stop_soon)
         environment.events.test_stop.add_listener(self.finish)
+        # Locust itself listens to SIGTERM only once a headless shape is over.
+        gevent.signal_handler(signal.SIGTERM, self._quit_locust)
 
     def begin(self) -> Run | None:
         """Starts the run; None when the one run of a parent process is over."""

@@ -31,15 +31,15 @@ class ScheduleShape(LoadTestShape):
         self._run, self._last = None, None
 
     def tick(self) -> Tick | None:
-        """Users and users a second from now on; None ends the run. Waits for a stage boundary that is close."""
+        """Users and users a second from now on; None ends the run. Waits for a boundary or an end that is close."""
         if self._run is None:
             self._run = self._begin()
             if self._run is None:
                 return None
         if self._schedule.is_open:
-            return None if self._run.is_drained else (1, 1.0)
+            return None if self._run.drained.wait(_TICK_S) else (1, 1.0)
         self._wait_for_boundary(self._run)
-        users = wanted_users(self._schedule, self._run.elapsed_s)
+        users = self._schedule.users_within(self._run.elapsed_s, _TICK_S)
         if users is None:
             return None
         if self._last is None or self._last[0] != users:
@@ -53,15 +53,3 @@ class ScheduleShape(LoadTestShape):
             if now_s < window.end_s < now_s + _TICK_S:
                 gevent.sleep(window.end_s - now_s)
                 return
-
-
-def wanted_users(schedule: Schedule, now_s: float) -> int | None:
-    """Users to reach until the next tick: those of its moment, but never those of a stage not yet begun.
-
-    None after the last stage.
-    """
-    window = schedule.window_at(now_s)
-    if window is None:
-        return None
-    next_s = now_s + _TICK_S
-    return schedule.users_at(next_s) if next_s < window.end_s else round(window.level)

@@ -116,9 +116,7 @@ def start_child(tmp_path: Path) -> Iterator[Callable[..., Child]]:
     def start(url: str, time_scale: float = 1.0, **keys: Any) -> Child:
         base = {"name": "test", "description": "a run of a test", "stack": "consoul", "mix": {"chat": 1}}
         profile = Profile.model_validate(base | keys)
-        plan = Plan(
-            run_id="run", short_id="t1", profile=profile, time_scale=time_scale, targets={"consoul": url}
-        )
+        plan = Plan(run_id="run", short_id="t1", profile=profile, time_scale=time_scale, targets={"consoul": url})
         path = tmp_path / "plan.json"
         path.write_text(plan.model_dump_json())
         reader, writer = os.pipe()

@@ -1,4 +1,4 @@
-"""A tiny target with a count of its own: answers every path but /count with a chat reply. Prints its port."""
+"""A tiny target with a count of its own: answers every path but /count with a chat reply."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _REPLY = b'{"session_id":"s","response":"hello","model":"m"}'
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Counts and answers; with TARGET_EVERY_NTH_FAILS every n-th answer is an injected 500; wants TARGET_WANTED_KEY."""
+    """Counts and answers; every TARGET_EVERY_NTH_FAILS-th is an injected 500; without TARGET_WANTED_KEY a 401."""
     if scope["type"] != "http":
         return
     body = b""
@@ -48,7 +48,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def main() -> None:
-    """Serves on a free port and prints it; the socket is made as a TCP one, so that small writes are not held back."""
+    """Serves on a free port and prints it; a socket made as TCP does not hold small writes back."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(2048)

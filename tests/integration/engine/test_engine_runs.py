@@ -127,7 +127,9 @@ def test_saturated_generator_says_so(start_target: Start, start_child: StartChil
     assert "suspect" in {alarm.kind for alarm in child.of(wire.Alarm)}
 
 
-def test_key_is_sent_and_never_told(start_target: Start, start_child: StartChild, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_is_sent_and_never_told(
+    start_target: Start, start_child: StartChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("API_KEY", "secret-of-the-test")
     target = start_target(TARGET_WANTED_KEY="secret-of-the-test")
     child = start_child(target.url, stages=[{"name": "hold", "duration": "1s", "rate": 20}]).finish()
@@ -136,7 +138,9 @@ def test_key_is_sent_and_never_told(start_target: Start, start_child: StartChild
 
 
 def test_unusable_plan_ends_with_the_code_for_usage_and_one_line(start_child: StartChild) -> None:
-    child = start_child("http://127.0.0.1:1", time_scale=0.001, stages=[{"name": "hold", "duration": "1s", "users": 1}])
+    child = start_child(
+        "http://127.0.0.1:1", time_scale=0.001, stages=[{"name": "hold", "duration": "1s", "users": 1}]
+    )
     child.finish()
     assert child.process.returncode == 104
     assert child.errors.startswith("error: TIME_SCALE: got 0.001")
