@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mock_server.lab.compose import GRAFANA_IMAGE_UID
 from mock_server.lab.plan import CONSOUL_DEFAULTS, HOST, PROMETHEUS_RETENTION, build_prometheus, build_redis
 from mock_server.lab.settings import PORT_VARIABLES
 
@@ -87,6 +88,11 @@ def test_its_secrets_are_files(service: dict[str, Any]) -> None:
 
 def test_there_is_no_default_password() -> None:
     assert COMPOSE["secrets"]["grafana_admin_password"]["file"].startswith("${GRAFANA_ADMIN_PASSWORD_FILE:?")
+
+
+def test_the_lab_gives_the_password_to_the_user_grafana_runs_as() -> None:
+    assert SERVICES["grafana"]["user"] == f"${{GRAFANA_UID:-{GRAFANA_IMAGE_UID}}}:0"
+    assert SERVICES["grafana"]["secrets"] == ["grafana_admin_password"]
 
 
 def test_names_and_ports_are_those_of_the_lab_of_processes() -> None:

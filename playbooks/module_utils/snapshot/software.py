@@ -59,7 +59,8 @@ def program_version(*names: str) -> Callable[[Host], Json]:
 def _git(host: Host, *arguments: str) -> bytes:
     if host.repository is None:
         raise AbsentError("no repository was named")
-    return host.run(("git", "-C", str(host.repository), *arguments))
+    # Only looks: a lock on the index would disturb whoever works in the checkout.
+    return host.run(("git", "--no-optional-locks", "-C", str(host.repository), *arguments))
 
 
 def read_sha(host: Host) -> Json:

@@ -44,7 +44,10 @@ def test_package_versions(make_host: MakeHost) -> None:
 
 def test_git_state(make_host: MakeHost) -> None:
     host = make_host(
-        commands={"git -C /project rev-parse HEAD": "abc123\n", "git -C /project status --porcelain": " M file\n"},
+        commands={
+            "git --no-optional-locks -C /project rev-parse HEAD": "abc123\n",
+            "git --no-optional-locks -C /project status --porcelain": " M file\n",
+        },
         repository=REPOSITORY,
     )
 
@@ -60,8 +63,10 @@ def test_without_a_repository_git_is_not_asked(make_host: MakeHost) -> None:
 def test_digest_tells_changes_and_untracked_content_apart(make_host: MakeHost, tmp_path: Path) -> None:
     def digest(changed: str, content: str | None) -> object:
         commands = {
-            f"git -C {tmp_path} diff --binary --no-ext-diff HEAD": changed,
-            f"git -C {tmp_path} ls-files --others --exclude-standard -z": "new.txt\0" if content is not None else "",
+            f"git --no-optional-locks -C {tmp_path} diff --binary --no-ext-diff HEAD": changed,
+            f"git --no-optional-locks -C {tmp_path} ls-files --others --exclude-standard -z": "new.txt\0"
+            if content is not None
+            else "",
         }
         if content is not None:
             (tmp_path / "new.txt").write_text(content)
