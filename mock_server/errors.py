@@ -15,6 +15,7 @@ MockError
     └── InternalError         500 E900
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -193,4 +194,10 @@ def build_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
 
 def format_time(wall_s: float) -> str:
     """Returns ISO 8601 in UTC with microseconds."""
-    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    second, rest = divmod(int(wall_s * 1_000_000), 1_000_000)
+    return f"{_format_second(second)}.{rest:06d}Z"
+
+
+@functools.lru_cache(maxsize=4)
+def _format_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")

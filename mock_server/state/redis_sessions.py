@@ -5,7 +5,7 @@ import msgspec
 from mock_server.errors import StorageSaturatedError, StorageUnavailableError
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.script import Script
-from mock_server.state.sessions import Message, Session, append_turn
+from mock_server.state.sessions import Session, Turn, append_turn
 
 _MAX_ATTEMPTS = 64
 
@@ -43,7 +43,7 @@ class RedisSessions:
         stored = await self._redis.execute("GET", self._prefix + session_id)
         return None if stored is None else self._decode(stored)
 
-    async def append(self, session_id: str, seen: Session, turn: list[Message], now: str) -> bool:
+    async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> bool:
         key = self._prefix + session_id
         expected = _beginning(seen) if seen.version else ""
         for _ in range(_MAX_ATTEMPTS):

@@ -1,6 +1,6 @@
 """Sessions: what one holds, and the rule by which a turn is appended; the stores agree on it."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -10,13 +10,22 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     role: str
     content: str
-    tokens: int
+
+
+class Turn(NamedTuple):
+    """What one turn adds: what was asked and answered, each with the tokens it counts for."""
+
+    asked: Message
+    asked_tokens: int
+    answered: Message
+    answered_tokens: int
 
 
 class Session(msgspec.Struct, frozen=True, gc=False):
     """A conversation. `version` counts saved turns; with `created_at` it says which state a writer has seen.
 
-    These two come first: the script that saves compares the beginning of the stored text.
+    These two come first: the script that saves compares the beginning of the stored text. `messages` stay JSON, since
+    no turn reads the words of earlier ones; `tokens` has one entry for each of them.
     """
 
     version: int
@@ -24,18 +33,31 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     updated_at: str
     model: str
     owner: str | None
-    messages: list[Message]
+    tokens: list[int]
+    messages: list[msgspec.Raw]
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 def create_session(model: str, owner: str | None, now: str) -> Session:
     """Returns a session without messages that no store holds yet."""
-    return Session(0, now, now, model, owner, [])
+    return Session(0, now, now, model, owner, [], [])
 
 
-def append_turn(session: Session, turn: list[Message], now: str, max_messages: int) -> Session:
+def append_turn(session: Session, turn: Turn, now: str, max_messages: int) -> Session:
     """Returns the session after one more turn, its history cut to the newest `max_messages`."""
-    messages = (session.messages + turn)[-max_messages:]
-    return Session(session.version + 1, session.created_at, now, session.model, session.owner, messages)
+    tokens = [*session.tokens, turn.asked_tokens, turn.answered_tokens]
+    messages = [*session.messages, msgspec.Raw(_encode(turn.asked)), msgspec.Raw(_encode(turn.answered))]
+    return Session(
+        session.version + 1,
+        session.created_at,
+        now,
+        session.model,
+        session.owner,
+        tokens[-max_messages:],
+        messages[-max_messages:],
+    )
 
 
 class SessionStore(Protocol):
@@ -44,7 +66,7 @@ class SessionStore(Protocol):
     async def load(self, session_id: str) -> Session | None:
         """Returns the session, or None. Raises StorageUnavailableError."""
 
-    async def append(self, session_id: str, seen: Session, turn: list[Message], now: str) -> bool:
+    async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> bool:
         """Saves `turn` after whatever is stored by now, and returns whether that created the session.
 
         `seen` is what the writer loaded or created. Raises StorageUnavailableError.

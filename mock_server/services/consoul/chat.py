@@ -26,9 +26,9 @@ class ChatEndpoint:
         caller = self._guard.identify(scope)
         request = self._decode(await read_body(receive, self._max_body_bytes))
         headers = await self._guard.charge(caller, scope)
-        turn = await self._conversation.take_turn(request.session_id, request.message, request.model, caller.owner)
-        scope[PROVIDER_S] = turn.provider_s
-        answer = ChatAnswer(request.session_id, turn.response, turn.model, turn.usage, turn.timestamp)
+        reply = await self._conversation.take_turn(request.session_id, request.message, request.model, caller.owner)
+        scope[PROVIDER_S] = reply.provider_s
+        answer = ChatAnswer(request.session_id, reply.response, reply.model, reply.usage, reply.timestamp)
         await send_json(send, 200, self._encoder.encode(answer), headers)
 
     def _decode(self, body: bytes) -> ChatRequest:

@@ -18,11 +18,11 @@ from mock_server.errors import (
 from mock_server.metrics import Metrics
 from mock_server.services.consoul.models import Usage
 from mock_server.services.consoul.provider import Completion, SimulatedProvider
-from mock_server.state.sessions import Message, Session, SessionStore, create_session
+from mock_server.state.sessions import Message, SessionStore, Turn, create_session
 from mock_server.state.turnstile import Turnstile
 
 
-class Turn(NamedTuple):
+class Reply(NamedTuple):
     """What one turn gave; `provider_s` is the time spent on the provider."""
 
     response: str
@@ -50,7 +50,7 @@ class Conversation:
         self._clock = clock
         self._turnstile = Turnstile()
 
-    async def take_turn(self, session_id: str, text: str, model: str | None, owner: str | None) -> Turn:
+    async def take_turn(self, session_id: str, text: str, model: str | None, owner: str | None) -> Reply:
         """Returns the provider's answer once the turn is saved.
 
         Raises SessionNotFoundError for another owner's session, StorageUnavailableError, CircuitOpenError,
@@ -67,12 +67,12 @@ class Conversation:
             completion = await self._ask(card)
             provider_s = self._clock.monotonic_s() - started_s
             now = format_time(self._clock.wall_s())
-            asked = Message("user", text, count_tokens(text))
-            answered = Message("assistant", completion.text, completion.tokens)
-            if await self._sessions.append(session_id, session, [asked, answered], now):
+            asked_tokens = count_tokens(text)
+            turn = Turn(Message("user", text), asked_tokens, Message("assistant", completion.text), completion.tokens)
+            if await self._sessions.append(session_id, session, turn, now):
                 self._metrics.state.sessions_created.inc()
-        usage = self._count(card, session, asked.tokens, completion.tokens)
-        return Turn(completion.text, session.model, usage, now, provider_s)
+        usage = self._count(card, asked_tokens + sum(session.tokens), completion.tokens)
+        return Reply(completion.text, session.model, usage, now, provider_s)
 
     async def _ask(self, card: ModelCard) -> Completion:
         if self._breakers is None:
@@ -105,10 +105,7 @@ class Conversation:
         finally:
             self._metrics.providers.latency[provider].observe(self._clock.monotonic_s() - started_s)
 
-    def _count(self, card: ModelCard, session: Session, asked: int, answered: int) -> Usage:
-        given = asked
-        for message in session.messages:
-            given += message.tokens
+    def _count(self, card: ModelCard, given: int, answered: int) -> Usage:
         self._metrics.providers.input_tokens[card.name].inc(given)
         self._metrics.providers.output_tokens[card.name].inc(answered)
         return Usage(given, answered, given + answered, card.cost(given, answered))
