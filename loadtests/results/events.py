@@ -2,7 +2,7 @@
 
 import msgspec
 
-from loadtests.results.formats import clean_text
+from loadtests.results.formats import clean_text, format_processes
 from loadtests.wire import Alarm, Ended, Message, StageEvent, Started
 
 
@@ -22,7 +22,7 @@ def build_event(message: Message) -> RunEvent | None:
     if isinstance(message, Alarm):
         return RunEvent(message.at_s, "alarm", clean_text(message.kind, 60), clean_text(message.detail))
     if isinstance(message, Started):
-        return RunEvent(0.0, "run", "started", f"{message.processes} generating process(es)")
+        return RunEvent(0.0, "run", "started", format_processes(message.processes))
     if isinstance(message, Ended):
         return RunEvent(message.at_s, "run", "ended", message.reason)
     return None

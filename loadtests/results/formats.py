@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from loadtests.quantities import format_duration
+
 UNKNOWN = "–"
 _TEXT_LIMIT = 200
 # Terminal sequences: OSC and the other strings up to their end, CSI, and two-byte escapes.
@@ -20,6 +22,16 @@ def format_seconds(value_s: float | None) -> str:
         if abs(scaled) < 999.5 or unit == "s":
             return f"{_three_digits(scaled)} {unit}"
     raise AssertionError("the last unit always fits")
+
+
+def format_seconds_tick(value_s: float) -> str:
+    """A round value on an axis, without the zeros a measurement would have: `10 ms`, `0`."""
+    if not value_s:
+        return "0"
+    scale, unit = next(
+        (s, u) for s, u in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")) if value_s >= s * 0.9999 or u == "µs"
+    )
+    return f"{value_s / scale:g} {unit}"
 
 
 def format_milliseconds(value_s: float | None) -> str:
@@ -68,6 +80,16 @@ def format_clock(seconds: float) -> str:
     hours, rest = divmod(whole, 3600)
     minutes, secs = divmod(rest, 60)
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
+
+
+def format_length(seconds: float) -> str:
+    """How long something took, as durations are written in profiles: `4m20s`, `26s`, `3.5s`."""
+    return format_duration(round(seconds) if seconds >= 60 else round(seconds, 1))
+
+
+def format_processes(count: int) -> str:
+    """`1 generating process`, `4 generating processes`."""
+    return f"{count} generating process{'' if count == 1 else 'es'}"
 
 
 def format_quantity(value: float | None, unit: str) -> str:

@@ -76,6 +76,7 @@ def _environment() -> Environment:
         count=formats.format_count,
         size=formats.format_bytes,
         clock=formats.format_clock,
+        length_of=formats.format_length,
     )
     environment.globals.update(quantity=formats.format_quantity)
     return environment

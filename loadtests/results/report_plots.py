@@ -7,12 +7,12 @@ from markupsafe import Markup
 from loadtests.results.events import RunEvent
 from loadtests.results.formats import (
     clean_text,
-    format_bytes,
     format_clock,
     format_count,
     format_rate,
     format_ratio,
     format_seconds,
+    format_seconds_tick,
 )
 from loadtests.results.model import RunResult, ThresholdOutcome
 from loadtests.results.plots.percentiles import Curve
@@ -25,6 +25,8 @@ from loadtests.results.thresholds import parse_condition
 _HINTS = 260
 _COLOURS = 6
 _TARGET_PANELS = 12
+_MEBIBYTE = 1024**2
+_SPELT = {"cpu": "CPU", "redis": "Redis", "gc": "GC", "http": "HTTP"}
 _GAUGE_WIDTH = 120.0
 _GAUGE_LIMIT_AT = 90.0
 
@@ -96,7 +98,7 @@ def _latency_panel(result: RunResult, series: Sequence[SeriesPoint]) -> Panel:
     return Panel(
         "Latency from the intended start",
         lines,
-        lambda value: format_seconds(value) if value else "0",
+        format_seconds_tick,
         170,
         may_be_log=True,
         limits=_limits(result),
@@ -119,13 +121,23 @@ def _generator_panel(series: Sequence[SeriesPoint]) -> Panel:
 
 def _target_panel(name: str, series: Sequence[SeriesPoint]) -> Panel:
     samples = [(point.t + 0.5, point.target.get(name)) for point in series]
-    words = name.replace("_", " ")
+    title = _target_title(name)
     if name.endswith("_bytes"):
-        return Panel(words.removesuffix(" bytes"), [Line("", "c0", samples)], format_bytes, 64, empty="0 throughout")
-    if name.endswith("_per_s"):
-        title = words.removesuffix(" per s") + " a second"
-        return Panel(title, [Line("", "c0", samples)], _plain_rate, 64, empty="0 throughout")
-    return Panel(words, [Line("", "c0", samples)], _plain_number, 64, empty="0 throughout")
+        samples = [(t, None if value is None else value / _MEBIBYTE) for t, value in samples]
+    return Panel(title, [Line("", "c0", samples)], _plain_number, 64, empty="0 throughout")
+
+
+def _target_title(name: str) -> str:
+    """`memory_bytes` → `Memory, MiB`; `requests_per_s` → `Requests a second`; `cpu_cores` → `CPU cores`."""
+    for suffix, unit in (("_bytes", ", MiB"), ("_per_s", " a second"), ("_ratio", ", ratio"), ("_s", ", seconds")):
+        if name.endswith(suffix):
+            name, tail = name.removesuffix(suffix), unit
+            break
+    else:
+        tail = ""
+    words = [_SPELT.get(word, word) for word in name.split("_") if word]
+    title = " ".join(words) + tail
+    return title[:1].upper() + title[1:]
 
 
 def _samples(series: Sequence[SeriesPoint], name: str) -> list[Sample]:

@@ -1,12 +1,42 @@
 """What the report says in words and figures: tiles, facts of the run, facts of the host. No markup."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from loadtests.results.formats import format_count, format_rate, format_ratio, format_seconds
+from loadtests.results.formats import (
+    format_bytes,
+    format_count,
+    format_length,
+    format_processes,
+    format_rate,
+    format_ratio,
+    format_seconds,
+)
 from loadtests.results.model import RunResult
 
-_ENVIRONMENT_DEPTH = 4
-_ENVIRONMENT_SHOWN = 24
+_ENVIRONMENT_FIELDS = {
+    "os.name": "System",
+    "kernel.release": "Kernel",
+    "os.architecture": "Architecture",
+    "machine.virtualisation": "Virtualisation",
+    "machine.container": "Container",
+    "cpu.model": "CPU",
+    "cpu.logical_cpus": "CPUs",
+    "cpu.governor": "CPU governor",
+    "cpu.boost": "CPU boost",
+    "memory.total_bytes": "Memory",
+    "memory.swap_bytes": "Swap",
+    "memory.transparent_huge_pages": "Huge pages",
+    "cgroup.cpu_quota": "CPU quota",
+    "cgroup.memory_limit_bytes": "Memory limit",
+    "network.congestion_control": "Congestion control",
+    "time.ntp_offset_s": "Clock offset, s",
+    "software.python": "Python",
+    "software.locust": "Locust",
+    "software.redis_server": "Redis",
+    "software.prometheus": "Prometheus",
+    "activity.load_average": "Load before the run",
+    "activity.steal_s": "CPU time stolen, s",
+}
 
 Fact = tuple[str, str]
 
@@ -38,7 +68,7 @@ def build_facts(result: RunResult) -> list[Fact]:
     facts = [
         ("Run", result.run_id),
         ("Started", result.created.replace("T", " ").replace("Z", " UTC")),
-        ("Length", f"{format_seconds(result.duration_s)} ({result.processes} generating process(es))"),
+        ("Length", f"{format_length(result.duration_s)}, {format_processes(result.processes)}"),
         ("Profile", f"{profile.stack}/{profile.name}: {profile.description}"),
         ("Load model", _describe_model(result)),
         ("Comparable", result.comparable_note),
@@ -52,11 +82,13 @@ def build_facts(result: RunResult) -> list[Fact]:
 
 
 def build_environment_facts(environment: Mapping[str, object] | None) -> list[Fact]:
-    """The first plain values of the snapshot taken before the run, by their path."""
-    if environment is None:
+    """What matters most of the snapshot taken before the run; a field it could not read is left out."""
+    before = environment.get("before", environment) if environment else None
+    fields = before.get("fields") if isinstance(before, Mapping) else None
+    if not isinstance(fields, Mapping):
         return []
-    before = environment.get("before", environment)
-    return [(path, value) for _, (path, value) in zip(range(_ENVIRONMENT_SHOWN), _flatten(before), strict=False)]
+    known = ((label, _field_text(name, fields.get(name))) for name, label in _ENVIRONMENT_FIELDS.items())
+    return [(label, text) for label, text in known if text]
 
 
 def _describe_model(result: RunResult) -> str:
@@ -68,13 +100,12 @@ def _describe_model(result: RunResult) -> str:
     return f"closed: users with think time {pause}"
 
 
-def _flatten(value: object, path: tuple[str, ...] = ()) -> Iterator[Fact]:
-    if isinstance(value, Mapping):
-        if len(path) < _ENVIRONMENT_DEPTH:
-            for key, child in value.items():
-                yield from _flatten(child, (*path, str(key)))
-    elif isinstance(value, list):
-        if value and len(value) <= 8 and all(isinstance(item, str | int | float) for item in value):
-            yield " · ".join(path), ", ".join(str(item) for item in value)
-    elif value is not None and value != "":
-        yield " · ".join(path), str(value)
+def _field_text(name: str, field: object) -> str:
+    value = field.get("value") if isinstance(field, Mapping) else None
+    if value is None or isinstance(value, Mapping):
+        return ""
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if name.endswith("_bytes") and isinstance(value, int | float):
+        return format_bytes(value)
+    return str(value)

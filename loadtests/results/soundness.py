@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from loadtests.results.fold import StageTotals, Tally
-from loadtests.results.formats import clean_text, format_count, format_ratio, format_seconds
+from loadtests.results.formats import clean_text, format_count, format_length, format_processes, format_ratio
 from loadtests.results.model import (
     CheckOutcome,
     LedgerRow,
@@ -90,8 +90,8 @@ def reconcile(total: LedgerRow, failures_without_answer: int, target: TargetRepo
 def check_ending(tally: Tally) -> WatchdogCheck:
     """Whether the generator said goodbye; without it, it died."""
     if tally.ended is not None:
-        return _ok("generator", f"ended by itself after {format_seconds(tally.ended.at_s)} ({tally.ended.reason})")
-    reached = "before it sent anything" if tally.started is None else f"after {format_seconds(tally.last_s)}"
+        return _ok("generator", f"{tally.ended.reason} after {format_length(tally.ended.at_s)}, and said so")
+    reached = "before it sent anything" if tally.started is None else f"after {format_length(tally.last_s)}"
     advice = "look at the generator's own output for the cause, and run again"
     return _broken("generator", f"died {reached}, without its last message", advice)
 
@@ -137,7 +137,7 @@ def check_workers(tally: Tally) -> WatchdogCheck:
     if lost:
         detail = "; ".join(clean_text(alarm.detail, 80) for alarm in lost[:3])
         return _broken("workers", f"{len(lost)} lost: {detail}", "find out why it ended, and run again")
-    return _ok("workers", f"{len(tally.workers)} generating process(es), none lost")
+    return _ok("workers", f"{format_processes(len(tally.workers))}, none lost")
 
 
 def check_arrivals(tally: Tally) -> Iterator[WatchdogCheck]:

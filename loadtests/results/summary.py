@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from loadtests.results.formats import (
     clean_text,
     format_count,
+    format_length,
     format_quantity,
     format_rate,
     format_ratio,
@@ -46,7 +47,7 @@ def _facts(result: RunResult) -> str:
     targets = ", ".join(f"{_text(name)} {_text(url)}" for name, url in result.target.urls.items())
     return "\n".join(
         [
-            f"- Run `{result.run_id}`, {result.created}, {format_seconds(result.duration_s)}",
+            f"- Run `{result.run_id}`, {result.created}, {format_length(result.duration_s)}",
             f"- Target: {targets}",
             f"- {_text(result.comparable_note)}",
             f"- Commit {commit}, profile {result.profile_digest}",

@@ -11,6 +11,7 @@ from rich.text import Text
 from loadtests.results.formats import (
     clean_text,
     format_count,
+    format_length,
     format_quantity,
     format_rate,
     format_ratio,
@@ -49,7 +50,7 @@ def _headline(result: RunResult) -> RenderableType:
     title = Text.assemble(
         (f" {verdict.name.upper()} ", VERDICT_STYLES[verdict.name]),
         f"  {result.profile.stack}/{result.profile.name}",
-        (f"  {format_seconds(result.duration_s)}", "dim"),
+        (f"  {format_length(result.duration_s)}", "dim"),
         (f"  TIME_SCALE={result.time_scale:g}" if result.time_scale != 1 else "", "yellow"),
     )
     why = Text(clean_text(verdict.why, 1000))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from loadtests.results.formats import format_seconds
+from loadtests.results.formats import format_seconds_tick
 from loadtests.results.plots.scale import Scale, linear_ticks, log_ticks, spread_labels
 from loadtests.results.plots.svg import element, join, line_path
 from loadtests.results.plots.timeline import Frame
@@ -65,7 +65,7 @@ def _draw_axes(ticks: Sequence[float], deepest: float, x: Scale, y: Scale, frame
     for index, tick in enumerate(ticks):
         at = y.place(tick)
         parts.append(element("line", class_="grid" if index else "axis", x1=x.start, x2=x.end, y1=at, y2=at))
-        parts.append(element("text", format_seconds(tick) if tick else "0", class_="tick y", x=x.start - 7, y=at + 4))
+        parts.append(element("text", format_seconds_tick(tick), class_="tick y", x=x.start - 7, y=at + 4))
     last = -math.inf
     for percentile in _TICKS:
         at = x.place(_nines(percentile))

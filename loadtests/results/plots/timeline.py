@@ -12,6 +12,7 @@ from loadtests.results.plots.thin import Sample, thin
 
 _LOG_ABOVE = 40.0
 _LABEL_GAP = 13.0
+_CHARACTER_WIDTH = 7.0
 
 
 @dataclass(frozen=True)
@@ -125,23 +126,25 @@ def _draw_bands(bands: Sequence[Band], x: Scale, frame: Frame, bottom: float) ->
         parts.append(
             element("rect", class_=style, x=left, y=frame.top - 6, width=right - left, height=bottom - frame.top + 6)
         )
-        label = f"{band.label} · warm-up" if band.is_warmup else band.label
-        fitting = _fit(label, right - left - 4) or _fit(band.label, right - left - 4)
+        fitting = _fit(band, right - left - 4)
         if fitting:
             parts.append(element("text", fitting, class_="stage", x=(left + right) / 2, y=frame.top - 13))
     return parts
 
 
-def _fit(label: str, width: float) -> str:
-    characters = int(width / 6.6)
-    if len(label) <= characters:
-        return label
-    return label[: characters - 1] + "…" if characters >= 5 else ""
+def _fit(band: Band, width: float) -> str:
+    """The longest text about the stage that its width takes; nothing rather than a stump."""
+    characters = int(width / _CHARACTER_WIDTH)
+    if band.is_warmup and len(band.label) + 10 <= characters:
+        return f"{band.label} · warm-up"
+    if len(band.label) <= characters:
+        return band.label
+    return band.label[: characters - 1] + "…" if characters >= 5 else ""
 
 
 def _draw_panel(panel: Panel, x: Scale, top: float, frame: Frame) -> Markup:
     base = top + panel.height
-    head = element("text", panel.title, class_="panel", x=frame.left, y=top - 9)
+    head = element("text", panel.title, class_="panel", x=frame.left + 6, y=top - 9)
     values = [value for line in panel.lines for _, value in line.samples if value is not None]
     if not values or max(values) <= 0:
         text = element("text", panel.empty, class_="none", x=(frame.left + frame.width - frame.right) / 2, y=top + 22)
@@ -211,8 +214,8 @@ def _draw_line(line: Line, points: Sequence[Point], base: float) -> Markup:
 def _draw_labels(
     drawn: Sequence[tuple[Line, Sequence[Point]]], top: float, base: float, frame: Frame
 ) -> list[Markup]:
-    """Each curve's name at its right end, moved apart where two would meet."""
-    ends = [(line, next((p[1] for p in reversed(points) if p[1] is not None), None)) for line, points in drawn]
+    """Each curve's name at the height of its last tenth, moved apart where two would meet."""
+    ends = [(line, _mean_end(points)) for line, points in drawn]
     known = [(line, y) for line, y in ends if y is not None]
     places = spread_labels([y for _, y in known], _LABEL_GAP, top + 2, base - 1)
     at = frame.width - frame.right + 8
@@ -220,6 +223,12 @@ def _draw_labels(
         element("text", line.label, class_=f"label {line.style}", x=at, y=place + 4)
         for (line, _), place in zip(known, places, strict=True)
     ]
+
+
+def _mean_end(points: Sequence[Point]) -> float | None:
+    known = [y for _, y in points if y is not None]
+    last = known[-max(1, len(known) // 10) :]
+    return sum(last) / len(last) if last else None
 
 
 def _draw_time_axis(duration_s: float, x: Scale, bottom: float, frame: Frame) -> Markup:
