@@ -28,10 +28,10 @@ def format_seconds_tick(value_s: float) -> str:
     """A round value on an axis, without the zeros a measurement would have: `10 ms`, `0`."""
     if not value_s:
         return "0"
-    scale, unit = next(
-        (s, u) for s, u in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")) if value_s >= s * 0.9999 or u == "µs"
-    )
-    return f"{value_s / scale:g} {unit}"
+    for scale, unit in ((1.0, "s"), (1e-3, "ms")):
+        if value_s >= scale * 0.9999:
+            return f"{value_s / scale:g} {unit}"
+    return f"{value_s * 1e6:g} µs"
 
 
 def format_milliseconds(value_s: float | None) -> str:

@@ -95,7 +95,7 @@ class Frame:
 
 
 WIDE = Frame(width=1040, left=58, right=74, time_tick_count=12, buckets=450, style="wide")
-NARROW = Frame(width=360, left=48, right=50, time_tick_count=5, buckets=150, style="narrow")
+NARROW = Frame(width=368, left=52, right=64, time_tick_count=5, buckets=150, style="narrow")
 
 
 def draw_timeline(timeline: Timeline, frame: Frame, title: str) -> Markup:
@@ -152,9 +152,9 @@ def _draw_panel(panel: Panel, x: Scale, top: float, frame: Frame) -> Markup:
         return join([head, text, axis])
     y, ticks = _value_scale(panel, values, top, base)
     parts = [head, *_draw_grid(ticks, panel, y, frame)]
-    parts += [_draw_limit(limit, x, y) for limit in panel.limits if y.low <= limit.value <= y.high]
     drawn = [(line, _pixels(line, x, y, frame.buckets)) for line in panel.lines]
     parts += [_draw_line(line, points, base) for line, points in drawn]
+    parts += [_draw_limit(limit, x, y) for limit in panel.limits if y.low <= limit.value <= y.high]
     parts += _draw_labels(drawn, top, base, frame)
     return join(parts)
 

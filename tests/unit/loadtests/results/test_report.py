@@ -62,7 +62,12 @@ def series() -> list[SeriesPoint]:
 
 @pytest.fixture(scope="module")
 def page(result: RunResult, series: list[SeriesPoint]) -> str:
-    return render_report(result, series, [RunEvent(5.0, "alarm", "loop_lag", "31 ms")], {"before": {"os": "Debian"}})
+    return render_report(
+        result,
+        series,
+        [RunEvent(5.0, "alarm", "loop_lag", "31 ms")],
+        {"before": {"fields": {"os.name": {"value": "Debian"}}}},
+    )
 
 
 def _with_text(result: RunResult, text: str) -> RunResult:
@@ -92,7 +97,10 @@ def _with_text(result: RunResult, text: str) -> RunResult:
 def test_hostile_texts_add_no_element_and_no_attribute(result: RunResult, series: list[SeriesPoint]) -> None:
     def elements(text: str) -> tuple[list[str], list[str]]:
         page = render_report(
-            _with_text(result, text), series, [RunEvent(1.0, "alarm", text, text)], {"before": {"os": text}}
+            _with_text(result, text),
+            series,
+            [RunEvent(1.0, "alarm", text, text)],
+            {"before": {"fields": {"os.name": {"value": text}}}},
         )
         parsed = _Elements(page)
         return parsed.found, [name for name, _ in parsed.attributes]

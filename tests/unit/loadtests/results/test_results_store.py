@@ -89,7 +89,7 @@ def test_series_and_events_come_back_as_appended(tmp_path: Path) -> None:
         folder.append_event(event)
     assert folder.load_series() == points
     assert [(e.t, e.kind, e.name, e.detail) for e in folder.load_events()] == [
-        (0.0, "run", "started", "2 generating process(es)"),
+        (0.0, "run", "started", "2 generating processes"),
         (1.0, "stage", "hold", "begin"),
         (2.0, "alarm", "lag", "slow"),
         (3.0, "run", "ended", "completed"),
