@@ -61,7 +61,7 @@ snapshot: $(VENV)/.installed ## Record this host's environment as JSON and print
 	@$(BIN)/python -m loadtests snapshot
 
 ##@ Quality
-.PHONY: test test-unit test-contract test-integration test-e2e test-all lint format bench bench-mock
+.PHONY: test test-unit test-contract test-integration test-e2e test-all lint format dashboards bench bench-mock
 test: $(VENV)/.installed-dev test-packages ## Run unit, contract and integration tests on a fresh checkout
 	$(BIN)/pytest tests/unit tests/contract tests/integration
 
@@ -86,6 +86,9 @@ lint: $(VENV)/.installed-dev ## Check style, types and who imports whom
 
 format: $(VENV)/.installed-dev ## Put the code into its canonical form
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+dashboards: $(VENV)/.installed-dev ## Generate the Grafana dashboards anew
+	$(BIN)/python -m grafana.generate
 
 bench: bench-mock ## Run every benchmark, side by side with what it is compared to
 

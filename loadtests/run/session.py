@@ -1,5 +1,6 @@
 """Runs profiles one after the other: prepare, load, judge, write, print. The order of things, and nothing else."""
 
+import os
 import resource
 import secrets
 import time
@@ -61,7 +62,7 @@ def prepare(name: str, settings: RunSettings) -> Prepared:
     """The profile with its overrides, and a target that is ready; raises every problem at once."""
     declared = apply_overrides(load_profile(name, settings.root), **settings.overrides)
     scaled = scale_profile(declared, settings.time_scale)
-    target = resolve_target(declared.stack, settings.environ, load_lab_state(settings.root))
+    target = resolve_target(declared.stack, settings.environ, load_lab_state(settings.lab_dir))
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     check(find_problems(scaled, target, settings.results_root, open_files_limit=limit))
     return Prepared(declared, scaled.duration_s, target)
@@ -174,7 +175,7 @@ def _repeat_command(plan: Plan, settings: RunSettings) -> str:
 
 
 def _conclude(result: RunResult, folder: RunFolder, recording: Recording, console: Console) -> ExitCode:
-    console.print(build_terminal_summary(result, str(folder.path)))
+    console.print(build_terminal_summary(result, os.path.relpath(folder.path)), soft_wrap=False)
     if not recording.has_started and not recording.is_interrupted:
         raise HarnessError(
             f"the generator ended with {recording.child_status} before it sent any load; "

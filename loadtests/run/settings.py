@@ -14,6 +14,7 @@ class RunSettings:
     """Settings of one call. `api_key` is None when the caller gave none; it is kept out of `repr`."""
 
     root: Path
+    lab_dir: Path
     results_root: Path
     environ: Mapping[str, str] = field(repr=False)
     time_scale: float
@@ -39,6 +40,7 @@ def read_settings(environ: Mapping[str, str], root: Path, overrides: Mapping[str
     from_environ = {name: environ[name.upper()] for name in OVERRIDES if environ.get(name.upper())}
     return RunSettings(
         root=root,
+        lab_dir=root / (environ.get("LAB_DIR") or ".lab"),
         results_root=Path(environ.get("RESULTS_DIR") or root / "results").absolute(),
         environ=environ,
         time_scale=time_scale,

@@ -36,9 +36,9 @@ class Target:
     lab: LabState | None
 
 
-def load_lab_state(root: Path) -> LabState | None:
-    """The state of the lab started from the checkout at `root`; None when no lab is up."""
-    path = root / ".lab" / "lab.json"
+def load_lab_state(lab_dir: Path) -> LabState | None:
+    """The state of the lab whose files lie in `lab_dir`; None when no lab is up."""
+    path = lab_dir / "lab.json"
     try:
         data = json.loads(path.read_text())
         if data["schema"] != LAB_STATE_SCHEMA:

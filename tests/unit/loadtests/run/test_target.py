@@ -105,8 +105,7 @@ def _write_state(root: Path, **changes: object) -> None:
         "redis_prefixes": ["a"],
         "prometheus_url": None,
     }
-    (root / ".lab").mkdir()
-    (root / ".lab" / "lab.json").write_text(json.dumps(state | changes))
+    (root / "lab.json").write_text(json.dumps(state | changes))
 
 
 def test_state_file_of_the_lab_is_read(tmp_path: Path) -> None:
