@@ -58,6 +58,9 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> int:
     except LabError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"{error.filename or 'The lab'}: {error.strerror or error}\n")
+        return LabError.exit_code
 
 
 def _dispatch(options: argparse.Namespace, context: commands.Context) -> int:

@@ -96,9 +96,7 @@ def start_compose(
                 run_compose(settings, interpolated, "down", "--remove-orphans")
             paths.state_file.unlink(missing_ok=True)
         raise
-    write_json(
-        paths.lab_file, build_lab_file(settings.stack, "compose", ports, has_prometheus=True, has_grafana=True)
-    )
+    write_json(paths.lab_file, state.lab_file)
     return state
 
 
@@ -115,7 +113,8 @@ def build_compose_state(stack: str, ports: Ports) -> LabState:
         ServiceRecord("prometheus", (f"{prometheus}/-/ready",), (("Prometheus", prometheus),), 1),
         ServiceRecord("grafana", (f"{grafana}/api/health",), (("Grafana", grafana),), 1),
     )
-    return LabState(stack, "compose", services, (), "", ports.redis)
+    lab_file = build_lab_file(stack, "compose", ports, has_prometheus=True, has_grafana=True)
+    return LabState(stack, "compose", services, (), "", ports.redis, lab_file)
 
 
 def run_compose(settings: LabSettings, variables: Mapping[str, str], *arguments: str) -> None:

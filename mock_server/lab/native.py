@@ -65,6 +65,8 @@ def resume_lab(lab: NativeLab, state: LabState, binaries: Binaries, say: Say) ->
     if build_native(lab, ports, binaries).settings_digest != state.settings_digest:
         say("The lab that is up was started with other settings; `make down` and `make up` apply the ones of now.")
     start_services(lab, state.services)
+    # An `up` that was killed before its end has not written it.
+    write_json(lab.paths.lab_file, state.lab_file)
 
 
 def start_lab(lab: NativeLab, binaries: Binaries, say: Say) -> LabState:
@@ -80,7 +82,7 @@ def start_lab(lab: NativeLab, binaries: Binaries, say: Say) -> LabState:
         write_state(lab.paths.state_file, state)
         _start_supervisor(lab, native.plan)
         start_services(lab, state.services)
-        write_json(lab.paths.lab_file, native.plan.lab_file)
+        write_json(lab.paths.lab_file, state.lab_file)
     except BaseException:
         stop_lab(lab)
         raise

@@ -16,6 +16,7 @@ AVAILABLE_STACKS = ("consoul",)
 LATER_STACKS = ("suite", "kcp", "prompt")
 REDIS_FALLBACK_PORT = 16379
 
+_REACHABLE_HOSTS = ("127.0.0.1", "localhost", "0.0.0.0")
 _NO = ("no", "false", "0", "off")
 _YES = ("yes", "true", "1", "on")
 
@@ -67,6 +68,11 @@ def parse_settings(variables: Mapping[str, str], root: Path) -> LabSettings:
     if given.get("CONSOUL_OBSERVABILITY_PROMETHEUS_ENABLED", "true").lower() in _NO:
         problems.append(
             "CONSOUL_OBSERVABILITY_PROMETHEUS_ENABLED: got false; the lab scrapes the metrics it turns off. Unset it."
+        )
+    if given.get("CONSOUL_HOST", "127.0.0.1") not in _REACHABLE_HOSTS:
+        problems.append(
+            f"CONSOUL_HOST: got {given['CONSOUL_HOST']!r}; the lab asks the mock on 127.0.0.1, "
+            f"wanted one of: {', '.join(_REACHABLE_HOSTS)}."
         )
     if problems:
         raise SettingsError("The lab cannot use these settings:\n" + "\n".join(f"  {line}" for line in problems))

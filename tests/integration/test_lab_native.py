@@ -100,12 +100,14 @@ def test_a_lab_lives_from_up_to_down(lab: Lab) -> None:
         assert json.load(answer)["checks"] == {"session_store": "redis", "rate_limiter": "redis"}
 
     pids = {process.pid for process in lab.processes()}
+    lab.paths.lab_file.unlink()
     code, again, err = lab.run("up")
     assert (code, err) == (0, "")
     assert "is up already" in again
     assert "other settings" not in again
     assert out.splitlines()[1:] == again.splitlines()[2:]
     assert {process.pid for process in lab.processes()} == pids
+    assert json.loads(lab.paths.lab_file.read_text()) == document
     assert "other settings" in lab.run("up", CONSOUL_WORKERS="2")[1]
 
     code, out, _ = lab.run("status")
@@ -245,3 +247,12 @@ def test_an_engine_that_does_not_answer_means_native_at_once(lab: Lab, tmp_path:
 
     assert code == 0
     assert "(native," in out
+
+
+def test_a_folder_nobody_may_write_is_named(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    code, _, err = lab.run("up", LAB_DIR=str(tmp_path / "file"))
+
+    assert code == 1
+    assert err == f"{tmp_path / 'file'}: File exists\n"

@@ -69,3 +69,9 @@ def test_two_services_on_one_port_are_refused() -> None:
 def test_a_lab_without_metrics_is_refused() -> None:
     with pytest.raises(SettingsError, match="CONSOUL_OBSERVABILITY_PROMETHEUS_ENABLED"):
         parse_settings({"CONSOUL_OBSERVABILITY_PROMETHEUS_ENABLED": "False"}, ROOT)
+
+
+def test_a_mock_that_loopback_does_not_reach_is_refused() -> None:
+    assert parse_settings({"CONSOUL_HOST": "0.0.0.0"}, ROOT)
+    with pytest.raises(SettingsError, match=r"CONSOUL_HOST: got '10\.0\.0\.1'"):
+        parse_settings({"CONSOUL_HOST": "10.0.0.1"}, ROOT)

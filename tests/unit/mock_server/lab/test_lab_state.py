@@ -16,6 +16,7 @@ STATE = LabState(
     notes=("a note",),
     settings_digest="d",
     redis_port=1,
+    lab_file={"schema": 1},
 )
 
 

@@ -8,7 +8,7 @@ from mock_server.lab.tables import ServiceStatus, format_duration, render_addres
 
 def test_addresses_are_aligned_and_notes_follow() -> None:
     links = (("API", "http://a"), ("metrics", "http://a/metrics"))
-    state = LabState("consoul", "native", (ServiceRecord("consoul", (), links, 1),), ("Runs without X.",), "", 1)
+    state = LabState("consoul", "native", (ServiceRecord("consoul", (), links, 1),), ("Runs without X.",), "", 1, {})
 
     assert render_addresses(state).splitlines() == [
         "  API      http://a",
