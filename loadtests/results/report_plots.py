@@ -163,7 +163,7 @@ def _limits(result: RunResult) -> list[Limit]:
         condition = parse_condition(threshold.check)
         if condition.metric != "latency" or threshold.request is not None or condition.operator not in {"<", "<="}:
             continue
-        scope = [s for s in result.stages if threshold.stage in {s.name, None} and s.begin_s is not None]
+        scope = [s for s in result.stages if s.name == threshold.stage or (threshold.stage is None and not s.warmup)]
         begin = min((s.begin_s for s in scope if s.begin_s is not None), default=0.0)
         end = max((s.end_s for s in scope if s.end_s is not None), default=result.duration_s)
         limits.append(Limit(condition.limit, begin, end, condition.text))

@@ -207,14 +207,14 @@ def _arrival_problems(arrivals: Arrivals, is_poisson: bool) -> Iterator[str]:
     error = _ERRORS_WIDE / math.sqrt(arrivals.count)
     variation = 1.0 if is_poisson else 0.0
     rate_limit = max(_RATE_LIMIT, error) if is_poisson else max(_RATE_LIMIT, 2 / arrivals.count)
-    # Standard errors for exponential gaps: rate, variation and lag-1 correlation 1/√n; dispersion depends on the
-    # windows, of which the generator makes no more than one for ten arrivals: √(2/(n/10)).
+    # Standard errors for exponential gaps: 1/√n for rate, variation and lag-1 correlation; √(2/cells) for the
+    # dispersion, which the generator takes over cells of four expected arrivals.
     tests = [
         ("rate", arrivals.rate_ratio, 1.0, rate_limit),
         ("gap variation", arrivals.gap_variation, variation, max(_GAP_LIMIT, error)),
     ]
     if is_poisson:
-        dispersion_error = _ERRORS_WIDE * math.sqrt(20 / arrivals.count)
+        dispersion_error = _ERRORS_WIDE * math.sqrt(8 / arrivals.count)
         tests.append(("lag-1 correlation", arrivals.lag1_correlation, 0.0, max(_LAG1_LIMIT, error)))
         tests.append(("dispersion", arrivals.dispersion, 1.0, max(_DISPERSION_LIMIT, dispersion_error)))
     for name, value, wanted, limit in tests:

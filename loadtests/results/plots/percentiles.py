@@ -11,12 +11,14 @@ from loadtests.results.plots.scale import Scale, linear_ticks, log_ticks, spread
 from loadtests.results.plots.svg import element, join, line_path
 from loadtests.results.plots.timeline import Frame
 
-_TICKS = (0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+# In order of importance: where two would touch, the later one is left out.
+_TICKS = (0.0, 50.0, 99.0, 90.0, 99.9, 95.0, 75.0, 99.99)
+_TICK_GAP = 32.0
 _LOG_ABOVE = 30.0
 _HEIGHT = 260.0
 _TOP = 14.0
 _BOTTOM = 40.0
-_LABEL_WIDTH = 6.4
+_LABEL_WIDTH = 7.6
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,14 @@ def _draw_axes(ticks: Sequence[float], deepest: float, x: Scale, y: Scale, frame
         at = y.place(tick)
         parts.append(element("line", class_="grid" if index else "axis", x1=x.start, x2=x.end, y1=at, y2=at))
         parts.append(element("text", format_seconds_tick(tick), class_="tick y", x=x.start - 7, y=at + 4))
-    last = -math.inf
+    placed: list[float] = []
     for percentile in _TICKS:
         at = x.place(_nines(percentile))
-        if percentile <= deepest and at - last >= 34:
+        if percentile <= deepest and all(abs(at - other) >= _TICK_GAP for other in placed):
             parts.append(element("line", class_="grid", x1=at, x2=at, y1=_TOP, y2=y.start))
             label = "min" if percentile == 0 else f"p{percentile:g}"
             parts.append(element("text", label, class_="tick x", x=at, y=y.start + 17))
-            last = at
+            placed.append(at)
     middle = (x.start + x.end) / 2
     parts.append(element("text", "share of requests at or below", class_="axis-title", x=middle, y=y.start + 34))
     return parts

@@ -95,7 +95,7 @@ class Frame:
 
 
 WIDE = Frame(width=1040, left=58, right=74, time_tick_count=12, buckets=450, style="wide")
-NARROW = Frame(width=368, left=52, right=64, time_tick_count=5, buckets=150, style="narrow")
+NARROW = Frame(width=368, left=52, right=72, time_tick_count=5, buckets=150, style="narrow")
 
 
 def draw_timeline(timeline: Timeline, frame: Frame, title: str) -> Markup:
