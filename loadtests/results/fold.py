@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from loadtests.errors import HarnessError
 from loadtests.model import Plan
 from loadtests.results.histograms import Distribution
-from loadtests.results.series import SecondBuffer, SeriesPoint
+from loadtests.results.series import FRAGMENT_S, SecondBuffer, SeriesPoint
 from loadtests.wire import Alarm, Arrivals, Ended, Interval, Message, RequestDelta, StageDelta, StageEvent, Started
 
 
@@ -187,7 +187,8 @@ class Tally:
         self.workers.add(interval.worker)
         self.last_s = max(self.last_s, interval.end_s)
         self.loop_lag_max_s = max(self.loop_lag_max_s, interval.loop_lag_max_s)
-        self.cpu_ratio_max = max(self.cpu_ratio_max, interval.cpu_ratio)
+        if interval.end_s - interval.start_s >= FRAGMENT_S:
+            self.cpu_ratio_max = max(self.cpu_ratio_max, interval.cpu_ratio)
         for name, delta in interval.stages.items():
             self._stage(name).add(delta, interval.end_s)
         self._seconds.add(interval)

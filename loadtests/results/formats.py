@@ -87,6 +87,11 @@ def format_length(seconds: float) -> str:
     return format_duration(round(seconds) if seconds >= 60 else round(seconds, 1))
 
 
+def format_stage(name: str, *, is_warmup: bool) -> str:
+    """A stage's name, with a word that it is warm-up unless the name says so itself."""
+    return f"{name} (warm-up)" if is_warmup and "warm" not in name else name
+
+
 def format_processes(count: int) -> str:
     """`1 generating process`, `4 generating processes`."""
     return f"{count} generating process{'' if count == 1 else 'es'}"

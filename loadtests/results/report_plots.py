@@ -19,7 +19,7 @@ from loadtests.results.plots.percentiles import Curve
 from loadtests.results.plots.svg import element
 from loadtests.results.plots.thin import Sample
 from loadtests.results.plots.timeline import Band, Limit, Line, Mark, Panel, Timeline
-from loadtests.results.series import SeriesPoint
+from loadtests.results.series import FRAGMENT_S, SeriesPoint
 from loadtests.results.thresholds import parse_condition
 
 _HINTS = 260
@@ -32,11 +32,13 @@ _GAUGE_LIMIT_AT = 90.0
 
 
 def build_timeline(result: RunResult, series: Sequence[SeriesPoint], events: Sequence[RunEvent]) -> Timeline:
-    """Rate, users, latency, errors and the generator's own load over the run."""
+    """Rate, users, latency, errors and the generator's own load over the run, fragments of a second left out."""
+    duration_s = _duration_s(result, series)
+    series = [point for point in series if point.length_s >= FRAGMENT_S]
     panels = [_rate_panel(series), _users_panel(series), _latency_panel(result, series), _error_panel(series)]
     panels.append(_generator_panel(series))
     return Timeline(
-        duration_s=_duration_s(result, series),
+        duration_s=duration_s,
         panels=panels,
         bands=_bands(result),
         marks=[Mark(e.t, f"{e.name}: {e.detail}") for e in events if e.kind == "alarm"],

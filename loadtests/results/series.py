@@ -8,6 +8,8 @@ import msgspec
 from loadtests.results.histograms import Distribution
 from loadtests.wire import Interval
 
+# An interval shorter than this, such as the last one of a run, says nothing about rates or CPU.
+FRAGMENT_S = 0.5
 _STALE_S = 5.0
 _RATE_NAMES = {"cpu_s_total": "cpu_cores"}
 _TOTAL = "_total"
@@ -16,14 +18,15 @@ _TOTAL = "_total"
 class SeriesPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One elapsed second of the run, a line of `series.jsonl`.
 
-    Rates are events a second; `achieved_rate` counts successes, `error_ratio` is failed / (finished + failed).
-    Percentiles are latencies of what ended in this second, None when nothing did; `run_…` are over all seconds so
-    far. `target` holds its gauges as read and its counters as rates (`requests_total` becomes `requests_per_s`,
-    `cpu_s_total` becomes `cpu_cores`).
+    `length_s` is how much was measured (the last second of a run is a fragment). Rates are events a second;
+    `achieved_rate` counts successes, `error_ratio` is failed / (finished + failed). Percentiles are latencies of
+    what ended in this second, None when nothing did; `run_…` are over all seconds so far. `target` holds its gauges
+    as read and its counters as rates (`requests_total` becomes `requests_per_s`, `cpu_s_total` `cpu_cores`).
     """
 
     t: int
     unix: float
+    length_s: float
     stage: str | None
     asked_rate: float | None
     achieved_rate: float
@@ -164,6 +167,7 @@ class SecondBuffer:
         return SeriesPoint(
             t=t,
             unix=round(self._unix + t, 3),
+            length_s=_round(max((w.length_s for w in workers), default=0.0)),
             stage=next((w.stage for w in workers if w.stage is not None), None),
             asked_rate=_round(sum(asked)) if asked else None,
             achieved_rate=_round(sum(w.finished / w.length_s for w in workers)),

@@ -150,12 +150,13 @@ def check_arrivals(tally: Tally) -> Iterator[WatchdogCheck]:
             name="arrivals", outcome="skipped", detail=f"under {_ARRIVALS_MIN} arrivals in each stage"
         )
         return
+    stages = ", ".join(dict.fromkeys(arrivals.stage for arrivals in said))
     is_poisson = tally.plan.profile.arrivals == "poisson"
     problems = [problem for arrivals in said for problem in _arrival_problems(arrivals, is_poisson)]
     if problems:
         yield _broken("arrivals", f"not the process asked for: {'; '.join(problems[:4])}", _REPORT_DEFECT)
     else:
-        yield _ok("arrivals", f"{tally.plan.profile.arrivals} as asked, in {len(said)} stage(s) and process(es)")
+        yield _ok("arrivals", f"{tally.plan.profile.arrivals} as asked in {stages}")
 
 
 def check_reconciliation(reconciliation: Reconciliation | None, target: TargetReport) -> WatchdogCheck:

@@ -10,6 +10,7 @@ from loadtests.results.formats import (
     format_rate,
     format_ratio,
     format_seconds,
+    format_stage,
 )
 from loadtests.results.model import RunResult, StatisticsRow, ThresholdOutcome
 
@@ -79,9 +80,9 @@ def _statistics(rows: Iterable[StatisticsRow]) -> str:
 
 def _statistics_cells(row: StatisticsRow) -> list[str]:
     timing = row.timings.get("latency")
-    scope = row.request or row.stage or "run"
+    stage = format_stage(row.stage, is_warmup=row.warmup) if row.stage else "run"
     return [
-        _text(scope) + (" (warm-up)" if row.warmup else ""),
+        _text(row.request or stage),
         format_count(row.finished),
         format_count(row.failed),
         format_rate(row.rate),

@@ -16,6 +16,7 @@ from loadtests.results.formats import (
     format_rate,
     format_ratio,
     format_seconds,
+    format_stage,
 )
 from loadtests.results.model import RunResult, StatisticsRow, ThresholdOutcome
 
@@ -89,9 +90,10 @@ def _statistics_table(result: RunResult) -> Table:
 
 def _statistics_cells(row: StatisticsRow) -> list[RenderableType]:
     timing = row.timings.get("latency")
-    scope = f"  {clean_text(row.request, 40)}" if row.request else (row.stage or "run")
+    stage = format_stage(row.stage, is_warmup=row.warmup) if row.stage else "run"
+    scope = f"  {clean_text(row.request, 40)}" if row.request else stage
     return [
-        Text(scope + (" (warm-up)" if row.warmup else "")),
+        Text(scope),
         format_count(row.finished),
         format_rate(row.rate),
         format_ratio(row.error_ratio),

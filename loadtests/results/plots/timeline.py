@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from loadtests.results.formats import format_clock
+from loadtests.results.formats import format_clock, format_stage
 from loadtests.results.plots.scale import Scale, linear_ticks, log_ticks, spread_labels, time_ticks
 from loadtests.results.plots.svg import Point, area_path, element, join, line_path
 from loadtests.results.plots.thin import Sample, thin
@@ -135,8 +135,9 @@ def _draw_bands(bands: Sequence[Band], x: Scale, frame: Frame, bottom: float) ->
 def _fit(band: Band, width: float) -> str:
     """The longest text about the stage that its width takes; nothing rather than a stump."""
     characters = int(width / _CHARACTER_WIDTH)
-    if band.is_warmup and len(band.label) + 10 <= characters:
-        return f"{band.label} · warm-up"
+    whole = format_stage(band.label, is_warmup=band.is_warmup)
+    if len(whole) <= characters:
+        return whole
     if len(band.label) <= characters:
         return band.label
     return band.label[: characters - 1] + "…" if characters >= 5 else ""

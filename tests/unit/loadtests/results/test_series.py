@@ -62,6 +62,16 @@ def test_rates_are_over_the_length_as_measured() -> None:
     assert (point.achieved_rate, point.asked_rate) == (8.0, 10.0)
 
 
+def test_a_fragment_of_a_second_says_how_short_it_was_and_nothing_about_cpu() -> None:
+    tally = _tally()
+    base = _second(1, [0.1])
+    fields = {name: getattr(base, name) for name in base.__struct_fields__}
+    tally.add(_second(0, [0.1]))
+    tally.add(Interval(**{**fields, "start_s": 1.0, "end_s": 1.03, "cpu_ratio": 0.99}))
+    assert [point.length_s for point in tally.finish()] == [1.0, 0.03]
+    assert tally.cpu_ratio_max == 0.2
+
+
 def test_a_second_in_which_nothing_ended_has_unknown_percentiles_and_errors() -> None:
     tally = _tally()
     tally.add(build_interval(0, None, {}))
