@@ -133,10 +133,14 @@ def _find_state(lab: NativeLab) -> LabState | None:
     return state if state is not None and state.mode == "compose" else find_running_state(lab)
 
 
+def _has_docker(variables: Mapping[str, str]) -> bool:
+    return compose.has_engine(variables) and compose.has_compose(variables)
+
+
 def _choose_mode(context: Context, state: LabState | None) -> str:
     asked = context.lab.settings.mode
     if state is None:
-        return compose.choose_mode(asked, lambda: compose.has_engine(context.variables))
+        return compose.choose_mode(asked, lambda: _has_docker(context.variables))
     if asked not in ("auto", state.mode):
         raise LabError(f"The lab is up as LAB={state.mode}, and LAB={asked} was asked for. Run `make down` first.")
     return state.mode

@@ -39,8 +39,17 @@ def has_engine(variables: Mapping[str, str]) -> bool:
         return False
 
 
+def has_compose(variables: Mapping[str, str]) -> bool:
+    """True when the Docker client has its Compose plugin."""
+    try:
+        done = subprocess.run(["docker", "compose", "version"], env=dict(variables), capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
+
+
 def choose_mode(asked: Mode, has_docker: Callable[[], bool]) -> Mode:
-    """`native` or `compose`: what was asked for, else compose when an engine answers."""
+    """`native` or `compose`: what was asked for, else compose when Docker can run it."""
     if asked != "auto":
         return asked
     return "compose" if has_docker() else "native"

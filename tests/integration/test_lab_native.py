@@ -165,7 +165,7 @@ def test_a_killed_service_is_started_again_and_a_frozen_one_is_ended(lab: Lab) -
     lab.assert_nothing_left()
 
 
-@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::")])
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_a_taken_port_is_named_with_its_owner_before_anything_starts(
     lab: Lab, family: socket.AddressFamily, address: str
 ) -> None:
