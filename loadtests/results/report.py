@@ -14,7 +14,13 @@ from loadtests.results.events import RunEvent
 from loadtests.results.model import RunResult
 from loadtests.results.plots.percentiles import draw_percentiles
 from loadtests.results.plots.timeline import NARROW, WIDE, Timeline, draw_timeline
-from loadtests.results.report_plots import build_curves, build_target_timeline, build_timeline, draw_gauge
+from loadtests.results.report_plots import (
+    build_curves,
+    build_target_timeline,
+    build_timeline,
+    draw_gauge,
+    list_still_metrics,
+)
 from loadtests.results.report_view import build_environment_facts, build_facts, build_tiles
 from loadtests.results.series import SeriesPoint
 
@@ -45,6 +51,7 @@ def render_report(
             environment=build_environment_facts(environment),
             timeline=_both(timeline, "Timeline of the run"),
             target_timeline=_both(target, "The target's own metrics over the run") if target.panels else None,
+            still_metrics=list_still_metrics(series),
             distribution=Markup("").join(
                 draw_percentiles(curves, frame, "Latency by percentile") for frame in (WIDE, NARROW)
             ),

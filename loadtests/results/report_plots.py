@@ -47,10 +47,16 @@ def build_timeline(result: RunResult, series: Sequence[SeriesPoint], events: Seq
 
 
 def build_target_timeline(result: RunResult, series: Sequence[SeriesPoint]) -> Timeline:
-    """A low panel for each of the target's own metrics that ever had a value."""
-    names = sorted({name for point in series for name in point.target})
-    panels = [_target_panel(name, series) for name in names[:_TARGET_PANELS]]
+    """A low panel for each of the target's own metrics that was ever other than 0."""
+    moving, _ = _split_metrics(series)
+    panels = [_target_panel(name, series) for name in moving[:_TARGET_PANELS]]
     return Timeline(duration_s=_duration_s(result, series), panels=panels, bands=_bands(result))
+
+
+def list_still_metrics(series: Sequence[SeriesPoint]) -> list[str]:
+    """Titles of the target's metrics that were 0 throughout, which need no panel."""
+    _, still = _split_metrics(series)
+    return [_target_title(name) for name in still]
 
 
 def build_curves(result: RunResult) -> list[Curve]:
@@ -90,9 +96,9 @@ def _rate_panel(series: Sequence[SeriesPoint]) -> Panel:
 def _users_panel(series: Sequence[SeriesPoint]) -> Panel:
     flight = Line("in flight", "flight", _samples(series, "in_flight"))
     if not any(point.users for point in series) or any(point.asked_rate is not None for point in series):
-        return Panel("Requests in flight", [flight], format_count, 72, empty="none")
+        return Panel("Requests in flight", [flight], _plain_number, 72, empty="none")
     users = Line("users", "users", _samples(series, "users"), is_area=True)
-    return Panel("Users, and requests in flight", [users, flight], format_count, 92, empty="no users")
+    return Panel("Users, and requests in flight", [users, flight], _plain_number, 92, empty="no users")
 
 
 def _latency_panel(result: RunResult, series: Sequence[SeriesPoint]) -> Panel:
@@ -121,12 +127,18 @@ def _generator_panel(series: Sequence[SeriesPoint]) -> Panel:
     return Panel("Generator, CPU of its busiest process", [cpu], _percent, 56, empty="not measured", least=100.0)
 
 
+def _split_metrics(series: Sequence[SeriesPoint]) -> tuple[list[str], list[str]]:
+    names = sorted({name for point in series for name in point.target})
+    moving = {name for point in series for name, value in point.target.items() if value}
+    return [name for name in names if name in moving], [name for name in names if name not in moving]
+
+
 def _target_panel(name: str, series: Sequence[SeriesPoint]) -> Panel:
     samples = [(point.t + 0.5, point.target.get(name)) for point in series]
     title = _target_title(name)
     if name.endswith("_bytes"):
         samples = [(t, None if value is None else value / _MEBIBYTE) for t, value in samples]
-    return Panel(title, [Line("", "c0", samples)], _plain_number, 64, empty="0 throughout")
+    return Panel(title, [Line("", "c0", samples)], _plain_number, 64, empty="none above 0")
 
 
 def _target_title(name: str) -> str:
@@ -147,7 +159,8 @@ def _samples(series: Sequence[SeriesPoint], name: str) -> list[Sample]:
 
 
 def _duration_s(result: RunResult, series: Sequence[SeriesPoint]) -> float:
-    return max([result.duration_s, *(float(point.t + 1) for point in series[-1:])])
+    whole = [point.t + 1.0 for point in series if point.length_s >= FRAGMENT_S]
+    return max([result.duration_s, *whole[-1:]])
 
 
 def _bands(result: RunResult) -> list[Band]:

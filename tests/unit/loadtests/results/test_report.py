@@ -171,6 +171,14 @@ def test_page_of_a_run_without_any_data_is_whole(judge) -> None:  # type: ignore
     assert "No snapshot was taken." in page
 
 
+def test_metrics_of_the_target_that_never_moved_share_one_line(result: RunResult, page: str) -> None:
+    assert "0 throughout: Redis degraded." in page
+    assert ">CPU cores</text>" in page
+    assert ">Memory, MiB</text>" in page
+    assert ">Redis degraded</text>" not in page
+    assert "None were read." in render_report(result, [], [], None)
+
+
 def test_an_hour_stays_under_three_megabytes(result: RunResult, series: list[SeriesPoint]) -> None:
     fields = series[5].__struct_fields__
     hour = [
