@@ -1,4 +1,4 @@
-"""The open model: arrivals on an absolute schedule, each started, or dropped and counted, whatever the target does."""
+"""The open model: arrivals on an absolute schedule; each is started, or dropped and counted, whatever happens."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

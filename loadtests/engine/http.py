@@ -170,9 +170,9 @@ class SlimClient:
         sent = self._try_send(request)
         while sent < len(request):
             self._wait_writable(self._sock)
-            sent += self._try_send(request[sent:])
+            sent += self._try_send(memoryview(request)[sent:])
 
-    def _try_send(self, data: bytes) -> int:
+    def _try_send(self, data: bytes | memoryview) -> int:
         try:
             return int(self._sock.send(data))
         except BlockingIOError:

@@ -1,5 +1,6 @@
 """Binds a plan to Locust's environment: user classes, shape, and how a run begins, ends, and is stopped."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -43,6 +44,13 @@ def choose_plan(options: Any, root: Path) -> Plan:
     return Plan(run_id=short_id, short_id=short_id, profile=profile, time_scale=scale, targets={profile.stack: host})
 
 
+def _check_open(fd: int) -> None:
+    try:
+        os.fstat(fd)
+    except OSError as error:
+        raise UsageError(f"--wire-fd: got {fd}, want an open file descriptor: {error.strerror}") from error
+
+
 class Session:
     """What one Locust process does with one plan; with a parent process it records exactly one run."""
 
@@ -55,6 +63,8 @@ class Session:
         self._api_key = api_key
         self._run: Run | None = None
         self._has_run = False
+        if wire_fd is not None:
+            _check_open(wire_fd)
         self._writer = Writer(wire_fd, self._abort)
         self._is_recorded = wire_fd is not None
         self._next_run: Run | None = self._create_run()

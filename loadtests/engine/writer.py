@@ -26,9 +26,10 @@ class Writer:
         self._filled, self._emptied = Event(), Event()
         self._emptied.set()
         self.is_broken = False
+        self._greenlet: Any = None
         if fd is not None:
             make_nonblocking(fd)
-            self._greenlet: Any = gevent.spawn(self._write_all)
+            self._greenlet = gevent.spawn(self._write_all)
 
     @property
     def is_connected(self) -> bool:
@@ -50,6 +51,13 @@ class Writer:
         """Waits until all is written, the pipe is broken, or the time is over."""
         if self.is_connected:
             self._emptied.wait(timeout_s)
+
+    def close(self) -> None:
+        """Ends the writing, whatever is still queued, and closes the pipe."""
+        if self._fd is not None:
+            self._greenlet.kill()
+            os.close(self._fd)
+            self._fd = None
 
     def _write_all(self) -> None:
         assert self._fd is not None
@@ -73,8 +81,3 @@ class Writer:
             self._queue.clear()
             self._emptied.set()
             self._on_broken()
-
-
-def check_fd(fd: int) -> None:
-    """Raises OSError when `fd` is not an open file descriptor."""
-    os.fstat(fd)
