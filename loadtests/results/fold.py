@@ -129,7 +129,7 @@ class Tally:
         self._seconds = SecondBuffer()
 
     def add(self, message: Message) -> None:
-        """Folds one message; raises HarnessError when it names a stage the plan does not have."""
+        """Folds one message; raises HarnessError for a stage the plan does not have or a histogram that is none."""
         if isinstance(message, Interval):
             self._add_interval(message)
         elif isinstance(message, StageEvent):
@@ -189,9 +189,14 @@ class Tally:
         self.loop_lag_max_s = max(self.loop_lag_max_s, interval.loop_lag_max_s)
         if interval.end_s - interval.start_s >= FRAGMENT_S:
             self.cpu_ratio_max = max(self.cpu_ratio_max, interval.cpu_ratio)
-        for name, delta in interval.stages.items():
-            self._stage(name).add(delta, interval.end_s)
-        self._seconds.add(interval)
+        try:
+            for name, delta in interval.stages.items():
+                self._stage(name).add(delta, interval.end_s)
+            self._seconds.add(interval)
+        except ValueError as error:
+            raise HarnessError(
+                f"generating process {interval.worker!r} at {interval.end_s:.1f} s: {error}"
+            ) from error
 
     def _add_stage_event(self, event: StageEvent) -> None:
         stage = self._stage(event.stage)

@@ -115,7 +115,10 @@ class RunFolder:
         path = self.path / "environment.json"
         if not path.exists():
             return None
-        loaded: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            loaded: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(f"{path}: not JSON ({error}); remove it to render the run without it") from None
         return loaded
 
     def _append(self, name: str, data: bytes) -> None:

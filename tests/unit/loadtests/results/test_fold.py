@@ -1,5 +1,6 @@
 """The tally: deltas of any number of processes become totals, and nothing is lost on the way."""
 
+import msgspec
 import pytest
 
 from loadtests.errors import HarnessError
@@ -76,6 +77,13 @@ def test_a_generator_that_died_closes_at_its_last_interval() -> None:
 def test_a_stage_the_plan_does_not_have_is_refused() -> None:
     with pytest.raises(HarnessError, match="stage 'other', but the plan has warm, ramp"):
         Tally(build_plan()).add(StageEvent("other", "begin", 0.0))
+
+
+def test_a_histogram_that_is_none_is_the_generators_fault() -> None:
+    request = msgspec.structs.replace(build_request([0.1]), histograms={"latency": "nonsense"})
+    interval = build_interval(3, "hold", {"hold": build_stage({"a": request})})
+    with pytest.raises(HarnessError, match=r"generating process 'w0' at 4\.0 s: not an encoded histogram"):
+        Tally(build_plan()).add(interval)
 
 
 def test_warmup_is_kept_apart_and_alarms_are_kept() -> None:

@@ -70,7 +70,7 @@ def page(result: RunResult, series: list[SeriesPoint]) -> str:
     )
 
 
-def _with_text(result: RunResult, text: str) -> RunResult:
+def build_result_with_text(result: RunResult, text: str) -> RunResult:
     """The result with one text in every field that may come from outside."""
     target = result.target.model_copy(update={"urls": {text: text}, "facts": {text: text}})
     rows = tuple(r.model_copy(update={"request": text}) if r.request else r for r in result.statistics)
@@ -97,7 +97,7 @@ def _with_text(result: RunResult, text: str) -> RunResult:
 def test_hostile_texts_add_no_element_and_no_attribute(result: RunResult, series: list[SeriesPoint]) -> None:
     def elements(text: str) -> tuple[list[str], list[str]]:
         page = render_report(
-            _with_text(result, text),
+            build_result_with_text(result, text),
             series,
             [RunEvent(1.0, "alarm", text, text)],
             {"before": {"fields": {"os.name": {"value": text}}}},
@@ -111,12 +111,12 @@ def test_hostile_texts_add_no_element_and_no_attribute(result: RunResult, series
 
 
 def test_text_is_never_taken_for_a_template(result: RunResult, series: list[SeriesPoint]) -> None:
-    page = render_report(_with_text(result, "{{7*7}}"), series, [], None)
+    page = render_report(build_result_with_text(result, "{{7*7}}"), series, [], None)
     assert "{{7*7}}" in page
 
 
 def test_bidi_and_control_characters_are_gone(result: RunResult, series: list[SeriesPoint]) -> None:
-    page = render_report(_with_text(result, "\u202ex\u2028y\x00\x1b[31mz"), series, [], None)
+    page = render_report(build_result_with_text(result, "\u202ex\u2028y\x00\x1b[31mz"), series, [], None)
     assert not set("\u202e\u2028\x00\x1b") & set(page)
 
 

@@ -11,6 +11,7 @@ from hdrh.log import HistogramLogReader
 from loadtests.errors import UsageError
 from loadtests.model import Plan
 from loadtests.results.events import RunEvent, build_event
+from loadtests.results.histogram_log import build_line
 from loadtests.results.histograms import Distribution
 from loadtests.results.model import RunResult
 from loadtests.results.store import RunFolder, build_run_id, load_result, safe_name
@@ -77,6 +78,12 @@ def test_histogram_logs_are_read_by_the_reference_reader(tmp_path: Path) -> None
     assert Distribution.of([union.encode().decode()]) == Distribution.of([encode([0.1, 0.2, 0.3])])
 
 
+def test_a_line_of_a_log_says_when_how_long_and_how_slow() -> None:
+    start, length, maximum, payload = build_line(3.0, 4.25, encode([0.1, 0.2])).strip().split(",")
+    assert (start, length, payload) == ("3.000", "1.250", encode([0.1, 0.2]))
+    assert float(maximum) == pytest.approx(200, rel=0.001)
+
+
 def test_series_and_events_come_back_as_appended(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, build_plan())
     points = run_simulation(Simulation(build_plan(time_scale=0.1))).finish()
@@ -110,6 +117,14 @@ def test_a_damaged_line_in_the_middle_is_said(tmp_path: Path) -> None:
     (folder.path / "series.jsonl").write_bytes(b"garbage\n")
     with pytest.raises(UsageError, match=r"series\.jsonl"):
         folder.load_series()
+
+
+def test_a_damaged_environment_is_said(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, build_plan())
+    assert folder.load_environment() is None
+    (folder.path / "environment.json").write_text("{")
+    with pytest.raises(UsageError, match=r"environment\.json: not JSON"):
+        folder.load_environment()
 
 
 def test_write_replaces_whole_and_leaves_no_temporary_file(tmp_path: Path) -> None:
