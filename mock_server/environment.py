@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from mock_server.errors import SettingsError
 from mock_server.settings import LATER, VARIABLES, Settings
 
+_SHARED_DEFAULT = "REDIS_URL"
 _OWN_PREFIXES = ("CONSOUL_", "MOCK_")
 # Values of these are never repeated in a message.
 _SECRET_FIELDS = {"api_key_digests", "tier_by_digest", "session_redis_url", "rate_limit_redis_url"}
@@ -22,7 +23,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     Raises SettingsError with one line for each unknown name, value out of range, unsupported feature or conflict.
     """
     given = {name: value for name, value in environ.items() if name in VARIABLES and value.strip()}
-    problems = [_unknown(name) for name in sorted(environ) if _is_unknown(name)]
+    problems = [_unknown(name) for name in sorted(environ) if _is_unknown(name)] + _contradictions(given)
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
@@ -32,6 +33,19 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def _contradictions(given: Mapping[str, str]) -> list[str]:
+    """Returns one line for each field that two names set differently; REDIS_URL is a default, not a second name."""
+    written: dict[str, str] = {}
+    problems = []
+    for name in VARIABLES:
+        if name not in given or name == _SHARED_DEFAULT:
+            continue
+        first = written.setdefault(VARIABLES[name], name)
+        if given[first] != given[name]:
+            problems.append(f"{name}: is another name of {first}, and they differ; set one of them")
+    return problems
 
 
 def _is_unknown(name: str) -> bool:

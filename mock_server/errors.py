@@ -4,7 +4,7 @@ MockError
 ├── SettingsError             the operator: names or values of variables, all problems at once   (exit 2)
 ├── PortTakenError            the operator: the port and, when it can be found, its owner        (exit 1)
 └── RequestError              answered to the client as {code, error, message, …}
-    ├── OtherClientError      4xx E001   a refusal by the framework that has no class here
+    ├── OtherClientError      4xx E007   a refusal by the framework that has no class here
     ├── InvalidJsonError      400 E002   ├── InvalidContentError   422 E003   ├── NotFoundError     404 E004
     ├── MethodNotAllowedError 405 E005   ├── RequestTooLargeError  413 E006   ├── InvalidApiKeyError 401 E011
     ├── SessionNotFoundError  404 E012   ├── RateLimitedError      429 E020   ├── OverloadedError   503 E120
@@ -46,7 +46,7 @@ class RequestError(MockError):
     """A request refused or failed; `error_type` is its label in `consoul_errors_total`."""
 
     status: ClassVar[int] = 400
-    code: ClassVar[str] = "E001"
+    code: ClassVar[str] = "E007"
     error: ClassVar[str] = "bad_request"
     text: ClassVar[str] = "The request cannot be handled."
     recoverable: ClassVar[bool] = False

@@ -33,7 +33,7 @@ Tiers = Mapping[str, str]
 class Settings(BaseModel):
     """The settings of one mock; frozen. Keys are held as digests, and neither they nor URLs appear in its `repr`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     host: str = _variable("127.0.0.1", "CONSOUL_HOST", min_length=1)
     port: int = _variable(8000, "CONSOUL_PORT", ge=1, le=65535)

@@ -26,7 +26,7 @@ class Measured:
         finally:
             duration_s = self._monotonic_s() - started_s
             metrics.in_flight.dec()
-            endpoint = str(scope.get(ROUTE) or getattr(scope.get("route"), "path", UNMATCHED))
+            endpoint = scope.get(ROUTE) or _find_template(scope)
             metrics.observe(endpoint, scope["method"], scope[ANSWER].status, duration_s)
             provider_s = scope.get(PROVIDER_S)
             if provider_s is not None:
@@ -34,3 +34,11 @@ class Measured:
             error_type = scope.get(ERROR_TYPE)
             if error_type is not None:
                 metrics.count_error(endpoint, error_type)
+
+
+def _find_template(scope: Scope) -> str:
+    """Returns the route's template; a plain route without parameters is known by its path alone."""
+    route = scope.get("route")
+    if route is not None:
+        return str(route.path)
+    return str(scope["path"]) if "endpoint" in scope and not scope["path_params"] else UNMATCHED

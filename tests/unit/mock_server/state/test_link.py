@@ -1,0 +1,104 @@
+"""Replies meet their callers: on a transport of our own, without a socket."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mock_server.errors import StorageUnavailableError
+from mock_server.state.link import RedisLink, ReplyError, ScriptMissingError
+
+
+class FakeTransport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.is_aborted = False
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.lost: list[str] = []
+        self.link = RedisLink(0.25, lambda: None, self.lost.append)
+        self.transport = FakeTransport()
+        self.link.connection_made(self.transport)
+
+    def send(self, count: int) -> list[asyncio.Future[Any]]:
+        futures = [asyncio.get_running_loop().create_future() for _ in range(count)]
+        self.link.send([(b"*1\r\n$4\r\nPING\r\n", future) for future in futures])
+        return futures
+
+
+async def test_one_batch_is_one_write_and_replies_come_in_order() -> None:
+    rig = Rig()
+    futures = rig.send(3)
+    assert len(rig.transport.written) == 1
+    rig.link.data_received(b":1\r\n$2\r\nab\r\n:")
+    rig.link.data_received(b"3\r\n")
+    assert [future.result() for future in futures] == [1, b"ab", 3]
+    assert rig.link.pending == 0
+    rig.link.abort("closing")
+
+
+async def test_replies_to_cancelled_callers_are_dropped_in_their_place() -> None:
+    rig = Rig()
+    futures = rig.send(3)
+    futures[1].cancel()
+    rig.link.data_received(b":1\r\n:2\r\n:3\r\n")
+    assert (futures[0].result(), futures[2].result()) == (1, 3)
+    rig.link.abort("closing")
+
+
+@pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\xff\x00\r\n"])
+async def test_a16_garbage_ends_the_link_and_fails_whoever_waits(garbage: bytes) -> None:
+    rig = Rig()
+    (future,) = rig.send(1)
+    rig.link.data_received(garbage)
+    with pytest.raises(StorageUnavailableError):
+        future.result()
+    assert rig.transport.is_aborted
+    assert rig.lost == ["not the Redis protocol"]
+
+
+async def test_reply_nobody_asked_for_ends_the_link() -> None:
+    rig = Rig()
+    rig.link.data_received(b":1\r\n")
+    assert rig.lost == ["not the Redis protocol"]
+
+
+async def test_lost_connection_fails_every_pending_command_once() -> None:
+    rig = Rig()
+    futures = rig.send(2)
+    rig.link.connection_lost(None)
+    rig.link.connection_lost(None)
+    assert all(isinstance(future.exception(), StorageUnavailableError) for future in futures)
+    assert len(rig.lost) == 1
+
+
+@pytest.mark.parametrize(
+    "reply", ["LOADING x", "READONLY x", "OOM x", "MISCONF x", "BUSY x", "CLUSTERDOWN x", "NOAUTH x"]
+)
+async def test_a11_error_replies_are_storage_unavailable(reply: str) -> None:
+    rig = Rig()
+    (future,) = rig.send(1)
+    rig.link.data_received(f"-{reply}\r\n".encode())
+    error = future.exception()
+    assert isinstance(error, ReplyError)
+    assert isinstance(error, StorageUnavailableError)
+    assert reply not in error.message
+    assert not rig.transport.is_aborted
+    rig.link.abort("closing")
+
+
+async def test_missing_script_is_told_apart() -> None:
+    rig = Rig()
+    (future,) = rig.send(1)
+    rig.link.data_received(b"-NOSCRIPT No matching script.\r\n")
+    assert isinstance(future.exception(), ScriptMissingError)
+    rig.link.abort("closing")
