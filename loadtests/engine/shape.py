@@ -37,7 +37,9 @@ class ScheduleShape(LoadTestShape):
             if self._run is None:
                 return None
         if self._schedule.is_open:
-            return None if self._run.drained.wait(_TICK_S) else (1, 1.0)
+            # The first tick starts the dispatcher at once; the later ones have nothing to do but see the end.
+            is_first, self._last = self._last is None, (1, 1.0)
+            return self._last if is_first or not self._run.drained.wait(_TICK_S) else None
         self._wait_for_boundary(self._run)
         users = self._schedule.users_within(self._run.elapsed_s, _TICK_S)
         if users is None:

@@ -29,6 +29,7 @@ def test_open_run_counts_what_the_target_counts(start_target: Start, start_child
     assert_ended_well(child)
     ledger = child.ledger()
     assert_balanced(ledger)
+    assert ledger["late"] <= 0.1 * ledger["started"], ledger
     assert child.ledger("warm")["scheduled"] == 150
     assert child.ledger("hold")["scheduled"] == 600
     assert ledger["finished"] == target.count()["requests"] == 750
@@ -84,7 +85,9 @@ def test_frozen_target_shows_as_timeouts_and_drops_and_not_as_a_sick_generator(
     assert ledger["failed:timeout"] >= 20
     assert ledger["failed"] == ledger["failed:timeout"]
     assert ledger["dropped"] > 20
-    assert ledger["suspect"] <= 0.01 * (ledger["finished"] + ledger["failed"])
+    lags = [interval.loop_lag_max_s for interval in child.of(wire.Interval)]
+    # A machine that is busy with other tests may add a few; a sick generator has nearly all.
+    assert ledger["suspect"] <= 0.1 * ledger["scheduled"], (ledger, lags)
 
 
 @pytest.mark.parametrize("load", [{"rate": 200}, {"users": 20}], ids=["open", "closed"])
