@@ -24,6 +24,7 @@ from loadtests.results.thresholds import parse_condition
 
 _HINTS = 260
 _COLOURS = 6
+_RAMP = 10
 _TARGET_PANELS = 12
 _MEBIBYTE = 1024**2
 _SPELT = {"cpu": "CPU", "redis": "Redis", "gc": "GC", "http": "HTTP"}
@@ -63,10 +64,9 @@ def build_curves(result: RunResult) -> list[Curve]:
     """Latency by percentile for each stage that has any; warm-up too, drawn faint."""
     rows = [row for row in result.statistics if row.stage is not None and row.request is None]
     shown = [row for row in rows if "latency" in row.timings]
-    return [
-        Curve(row.stage or "", "warm-line" if row.warmup else f"c{index % _COLOURS}", row.timings["latency"].curve)
-        for index, row in enumerate(shown)
-    ]
+    judged = [row for row in shown if not row.warmup]
+    styles = {row.stage: _curve_style(index, len(judged)) for index, row in enumerate(judged)}
+    return [Curve(row.stage or "", styles.get(row.stage, "warm-line"), row.timings["latency"].curve) for row in shown]
 
 
 def draw_gauge(outcome: ThresholdOutcome) -> Markup:
@@ -84,6 +84,11 @@ def draw_gauge(outcome: ThresholdOutcome) -> Markup:
         role="img",
         aria_hidden="true",
     )
+
+
+def _curve_style(index: int, count: int) -> str:
+    """A colour of its own for each of a few curves; more than that share a ramp from the first to the last."""
+    return f"c{index}" if count <= _COLOURS else f"r{round(index * (_RAMP - 1) / (count - 1))}"
 
 
 def _rate_panel(series: Sequence[SeriesPoint]) -> Panel:

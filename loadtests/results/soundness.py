@@ -128,7 +128,7 @@ def check_suspects(tally: Tally) -> WatchdogCheck:
     detail = f"{format_ratio(ratio)} of samples suspect (limit {format_ratio(SUSPECT_RATIO_LIMIT)})"
     if ratio <= SUSPECT_RATIO_LIMIT:
         return _ok("timing", detail)
-    return _broken("timing", f"the generator was the bottleneck: {detail}", _MORE_POWER)
+    return _broken("timing", f"spoiled by the generator, which was the bottleneck: {detail}", _MORE_POWER)
 
 
 def check_workers(tally: Tally) -> WatchdogCheck:
@@ -136,7 +136,7 @@ def check_workers(tally: Tally) -> WatchdogCheck:
     lost = [alarm for alarm in tally.alarms if alarm.kind in FATAL_ALARMS]
     if lost:
         detail = "; ".join(clean_text(alarm.detail, 80) for alarm in lost[:3])
-        return _broken("workers", f"{len(lost)} lost: {detail}", "find out why it ended, and run again")
+        return _broken("workers", f"lost ({len(lost)}): {detail}", "find out why it ended, and run again")
     return _ok("workers", f"{format_processes(len(tally.workers))}, none lost")
 
 
@@ -154,7 +154,7 @@ def check_arrivals(tally: Tally) -> Iterator[WatchdogCheck]:
     is_poisson = tally.plan.profile.arrivals == "poisson"
     problems = [problem for arrivals in said for problem in _arrival_problems(arrivals, is_poisson)]
     if problems:
-        yield _broken("arrivals", f"not the process asked for: {'; '.join(problems[:4])}", _REPORT_DEFECT)
+        yield _broken("arrivals", f"not those of the process asked for: {'; '.join(problems[:4])}", _REPORT_DEFECT)
     else:
         yield _ok("arrivals", f"{tally.plan.profile.arrivals} as asked in {stages}")
 
@@ -169,7 +169,9 @@ def check_reconciliation(reconciliation: Reconciliation | None, target: TargetRe
         return _ok("reconciliation", f"{format_count(reconciliation.counted)} counted: {reconciliation.explanation}")
     outcome: CheckOutcome = "broken" if target.is_mock else "warning"
     advice = "make sure that nothing else sends requests to this target, and run again"
-    return WatchdogCheck(name="reconciliation", outcome=outcome, detail=reconciliation.explanation, advice=advice)
+    return WatchdogCheck(
+        name="reconciliation", outcome=outcome, detail=f"fails: {reconciliation.explanation}", advice=advice
+    )
 
 
 def check_cpu(tally: Tally) -> WatchdogCheck:

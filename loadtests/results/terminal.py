@@ -135,8 +135,9 @@ def _check_lines(result: RunResult) -> list[Text]:
     return [
         Text.assemble(
             ("watch   ", "bold"),
+            f"{check.name} ",
             (check.outcome, _CHECK_STYLES[check.outcome]),
-            f" {check.name}: {clean_text(check.detail, 400)}",
+            f": {clean_text(check.detail, 400)}",
             (f" → {check.advice}" if check.advice else "", "dim"),
         )
         for check in notable

@@ -21,7 +21,7 @@ def decide_verdict(
         return Verdict(name="interrupted", why=why, next_step="let it run to its end, or shorten it with TIME_SCALE")
     broken = [check for check in watchdog.checks if check.outcome == "broken"]
     if broken:
-        why = f"the measurement cannot be trusted: {'; '.join(f'{c.name}: {c.detail}' for c in broken)}"
+        why = f"the measurement cannot be trusted: {'; '.join(f'{c.name} {c.detail}' for c in broken)}"
         return Verdict(name="invalid", why=why, next_step=broken[0].advice)
     failed = [each for each in judging if each.outcome == "fail"]
     if failed:

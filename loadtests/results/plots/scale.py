@@ -56,8 +56,9 @@ def time_ticks(duration_s: float, count: int) -> list[float]:
 
 
 def spread_labels(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions near the wanted ones, in the same order, at least `gap` apart and inside `low`..`high`."""
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    """Positions near the wanted ones, in their order, at least `gap` apart and inside `low`..`high`."""
+    # Among equals the first of the list comes lowest, as curves are listed from low to high.
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], -i))
     placed = [0.0] * len(wanted)
     floor = low
     for index in order:

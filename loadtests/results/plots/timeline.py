@@ -156,7 +156,7 @@ def _draw_panel(panel: Panel, x: Scale, top: float, frame: Frame) -> Markup:
     drawn = [(line, _pixels(line, x, y, frame.buckets)) for line in panel.lines]
     parts += [_draw_line(line, points, base) for line, points in drawn]
     parts += [_draw_limit(limit, x, y) for limit in panel.limits if y.low <= limit.value <= y.high]
-    parts += _draw_labels(drawn, top, base, frame)
+    parts += _draw_labels(panel.lines, y, frame)
     return join(parts)
 
 
@@ -195,7 +195,10 @@ def _draw_limit(limit: Limit, x: Scale, y: Scale) -> Markup:
     at = y.place(limit.value)
     left, right = x.place(limit.begin_s), x.place(limit.end_s)
     line = element("line", class_="limit", x1=left, x2=right, y1=at, y2=at)
-    return join([line, element("text", limit.label, class_="limit-label", x=left + 4, y=at - 4)])
+    is_at_top = at - y.end < _LABEL_GAP
+    return join(
+        [line, element("text", limit.label, class_="limit-label", x=left + 4, y=at + (13 if is_at_top else -4))]
+    )
 
 
 def _pixels(line: Line, x: Scale, y: Scale, buckets: int) -> list[Point]:
@@ -212,22 +215,21 @@ def _draw_line(line: Line, points: Sequence[Point], base: float) -> Markup:
     return join([element("path", class_=f"area {line.style}", d=area_path(points, base)), stroke])
 
 
-def _draw_labels(
-    drawn: Sequence[tuple[Line, Sequence[Point]]], top: float, base: float, frame: Frame
-) -> list[Markup]:
+def _draw_labels(lines: Sequence[Line], y: Scale, frame: Frame) -> list[Markup]:
     """Each curve's name at the height of its last tenth, moved apart where two would meet."""
-    ends = [(line, _mean_end(points)) for line, points in drawn]
-    known = [(line, y) for line, y in ends if y is not None]
-    places = spread_labels([y for _, y in known], _LABEL_GAP, top + 2, base - 1)
-    at = frame.width - frame.right + 8
+    ends = [(line, _mean_end(line.samples)) for line in lines if line.label]
+    known = [(line, y.place(max(end, y.low))) for line, end in ends if end is not None]
+    # The scale's pixels run downwards: its start is the base, its end the top.
+    places = spread_labels([at for _, at in known], _LABEL_GAP, y.end + 2, y.start - 1)
+    x = frame.width - frame.right + 8
     return [
-        element("text", line.label, class_=f"label {line.style}", x=at, y=place + 4)
+        element("text", line.label, class_=f"label {line.style}", x=x, y=place + 4)
         for (line, _), place in zip(known, places, strict=True)
     ]
 
 
-def _mean_end(points: Sequence[Point]) -> float | None:
-    known = [y for _, y in points if y is not None]
+def _mean_end(samples: Sequence[Sample]) -> float | None:
+    known = [value for _, value in samples if value is not None]
     last = known[-max(1, len(known) // 10) :]
     return sum(last) / len(last) if last else None
 

@@ -107,7 +107,7 @@ def test_terminal_sequences_never_reach_the_terminal(hostile: RunResult) -> None
 def test_terminal_names_what_broke_in_the_instrument(result: RunResult) -> None:
     broken = result.watchdog.checks[0].model_copy(update={"outcome": "broken", "detail": "died", "advice": "look"})
     changed = result.model_copy(update={"watchdog": result.watchdog.model_copy(update={"checks": (broken,)})})
-    assert "broken generator: died → look" in _print(build_terminal_summary(changed, "x"))
+    assert "generator broken: died → look" in _print(build_terminal_summary(changed, "x"))
 
 
 def test_live_progress_shows_stage_time_left_rates_and_verdict_so_far() -> None:

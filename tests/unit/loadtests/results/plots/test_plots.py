@@ -58,6 +58,11 @@ def test_spread_labels_keep_their_distance(wanted: list[float]) -> None:
     assert all(place <= 100 for place in placed)
 
 
+def test_labels_of_curves_that_meet_keep_the_order_of_the_curves() -> None:
+    low, middle, high = spread_labels([50.0, 50.0, 50.0], 13, 0, 100)
+    assert high < middle < low
+
+
 @given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), max_size=500), st.integers(1, 60))
 def test_thinning_keeps_the_extremes_in_order_of_time(values: list[float | None], buckets: int) -> None:
     samples = [(float(t), value) for t, value in enumerate(values)]
