@@ -151,7 +151,7 @@ class Run:
         self._send(interval)
         ended = sum(cell.finished + cell.failed for cell in flushed.cells)
         suspect = sum(delta.suspect for delta in flushed.stages.values())
-        for alarm in self._alarms.check(end_s, stage, cpu_ratio, ended, suspect):
+        for alarm in self._alarms.check(end_s, stage, end_s - start_s, cpu_ratio, ended, suspect):
             self._send(alarm)
         self._on_cells(flushed.cells)
 

@@ -11,6 +11,7 @@ SAMPLE_PERIOD_S = 0.005
 HIGH_CPU_RATIO = 0.9
 _HIGH_SUSPECT_RATIO = 0.01
 _KEEP_S = 2.0
+_SHORTEST_S = 0.5
 _ADVICE = "the generator may be the bottleneck: lower the load, or spread it over more processes or hosts"
 
 Clock = Callable[[], float]
@@ -79,14 +80,16 @@ class Alarms:
     def __init__(self) -> None:
         self._raised: set[tuple[str, str | None]] = set()
 
-    def check(self, at_s: float, stage: str | None, cpu_ratio: float, ended: int, suspect: int) -> list[Alarm]:
-        """The alarms of one second that were not raised in this stage before."""
+    def check(
+        self, at_s: float, stage: str | None, period_s: float, cpu_ratio: float, ended: int, suspect: int
+    ) -> list[Alarm]:
+        """The alarms of the last `period_s` that were not raised in this stage before; none outside the stages."""
         found = []
-        if cpu_ratio > HIGH_CPU_RATIO:
+        if cpu_ratio > HIGH_CPU_RATIO and period_s >= _SHORTEST_S:
             found.append(Alarm(at_s, "cpu", f"the generator used {cpu_ratio:.0%} of a core; {_ADVICE}"))
         if ended >= 1 / _HIGH_SUSPECT_RATIO and suspect > _HIGH_SUSPECT_RATIO * ended:
             detail = f"{suspect} of {ended} samples of this second are suspect (late start or loop lag); {_ADVICE}"
             found.append(Alarm(at_s, "suspect", detail))
-        fresh = [alarm for alarm in found if (alarm.kind, stage) not in self._raised]
+        fresh = [alarm for alarm in found if stage is not None and (alarm.kind, stage) not in self._raised]
         self._raised.update((alarm.kind, stage) for alarm in fresh)
         return fresh

@@ -57,13 +57,16 @@ def test_cpu_ratio_is_the_difference() -> None:
 
 def test_alarms_name_the_remedy_and_come_once_a_stage() -> None:
     alarms = Alarms()
-    first = alarms.check(1.0, "hold", cpu_ratio=0.95, ended=1000, suspect=11)
+    first = alarms.check(1.0, "hold", 1.0, cpu_ratio=0.95, ended=1000, suspect=11)
     assert [alarm.kind for alarm in first] == ["cpu", "suspect"]
     assert all("more processes" in alarm.detail for alarm in first)
-    assert alarms.check(2.0, "hold", cpu_ratio=0.95, ended=1000, suspect=500) == []
-    assert [alarm.kind for alarm in alarms.check(3.0, "next", 0.95, 1000, 0)] == ["cpu"]
+    assert alarms.check(2.0, "hold", 1.0, cpu_ratio=0.95, ended=1000, suspect=500) == []
+    assert [alarm.kind for alarm in alarms.check(3.0, "next", 1.0, 0.95, 1000, 0)] == ["cpu"]
 
 
 def test_no_alarm_without_cause() -> None:
-    assert Alarms().check(1.0, "hold", cpu_ratio=0.9, ended=1000, suspect=10) == []
-    assert Alarms().check(1.0, "hold", cpu_ratio=0.1, ended=20, suspect=20) == []
+    alarms = Alarms()
+    assert alarms.check(1.0, "hold", 1.0, cpu_ratio=0.9, ended=1000, suspect=10) == []
+    assert alarms.check(1.0, "hold", 1.0, cpu_ratio=0.1, ended=20, suspect=20) == []
+    assert alarms.check(1.0, "hold", 0.03, cpu_ratio=0.99, ended=0, suspect=0) == []
+    assert alarms.check(1.0, None, 1.0, cpu_ratio=0.99, ended=1000, suspect=1000) == []
