@@ -8,7 +8,17 @@ from loadtests.results.fold import Tally
 from loadtests.results.formats import clean_text
 from loadtests.results.judge import judge_thresholds
 from loadtests.results.junit import render_junit
-from loadtests.results.model import FailureRow, GitState, RunResult, StageTimes, TargetReport, digest_profile
+from loadtests.results.model import (
+    FailureRow,
+    GitState,
+    RunResult,
+    StageTimes,
+    TargetReport,
+    ThresholdOutcome,
+    Verdict,
+    Watchdog,
+    digest_profile,
+)
 from loadtests.results.report import render_report
 from loadtests.results.soundness import build_ledger, build_watchdog, reconcile
 from loadtests.results.statistics import build_statistics
@@ -38,14 +48,6 @@ def build_result(
     reconciliation = reconcile(ledger[-1], unanswered, target)
     watchdog = build_watchdog(tally, reconciliation, target)
     thresholds = judge_thresholds(tally, target.values)
-    is_stopped = tally.ended is not None and tally.ended.reason == "stopped"
-    verdict = decide_verdict(
-        is_interrupted=is_interrupted or is_stopped,
-        is_exploratory=plan.profile.exploratory,
-        finished=sum(stage.finished for stage in tally.judged_stages),
-        thresholds=thresholds,
-        watchdog=watchdog,
-    )
     started = tally.started
     return RunResult(
         run_id=plan.run_id,
@@ -69,7 +71,7 @@ def build_result(
         reconciliation=reconciliation,
         thresholds=thresholds,
         watchdog=watchdog,
-        verdict=verdict,
+        verdict=_decide(tally, thresholds, watchdog, is_interrupted=is_interrupted),
     )
 
 
@@ -98,6 +100,19 @@ def build_repeat_command(plan: Plan) -> str:
     """The command that runs the same again on the lab."""
     scale = "" if plan.time_scale == 1 else f" TIME_SCALE={plan.time_scale:g}"
     return f"make test-load-{plan.profile.name} STACK={plan.profile.stack}{scale}"
+
+
+def _decide(
+    tally: Tally, thresholds: tuple[ThresholdOutcome, ...], watchdog: Watchdog, *, is_interrupted: bool
+) -> Verdict:
+    is_stopped = tally.ended is not None and tally.ended.reason == "stopped"
+    return decide_verdict(
+        is_interrupted=is_interrupted or is_stopped,
+        is_exploratory=tally.plan.profile.exploratory,
+        finished=sum(stage.finished for stage in tally.judged_stages),
+        thresholds=thresholds,
+        watchdog=watchdog,
+    )
 
 
 def _comparable_note(plan: Plan) -> str:
