@@ -79,8 +79,8 @@ class Generator:
         if self._process.poll() is None:
             self._process.send_signal(number)
 
-    def wait(self, timeout_s: float) -> int:
-        """Exit status of the child; kills it when it has not ended by `timeout_s`."""
+    def wait(self, timeout_s: float | None) -> int:
+        """Exit status of the child; kills it when it has not ended by `timeout_s` (None: waits as long as it runs)."""
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -16,7 +16,6 @@ from loadtests.run.scrape import Scraper, scrape
 from loadtests.run.target import Target
 from loadtests.wire import Interval, Message, Started
 
-END_GRACE_S = 15.0
 POLL_S = 0.25
 SETTLE_S = 3.0
 SETTLE_STEP_S = 0.1
@@ -34,8 +33,6 @@ class Recording:
         self._signals = 0
         self._begin_sample = self._sample()
         self._end_sample: dict[str, float] = {}
-        self.child_status: int | None = None
-        self.log_tail = ""
 
     @property
     def is_interrupted(self) -> bool:
@@ -57,22 +54,20 @@ class Recording:
         return round(self._end_sample[counter] - self._begin_sample.get(counter, 0.0))
 
     def follow(self, show: Callable[[], None]) -> None:
-        """Records until the generator closes its end; `show` is called about four times a second."""
+        """Records until the generator ends or says that the run is over; `show` is called four times a second."""
         scraper = self._scraper()
         try:
             with self._passing_on_signals():
                 if scraper:
                     scraper.start()
-                while self._record_next():
+                while self._record_next() and self._tally.ended is None:
                     show()
-                self.child_status = self._generator.wait(END_GRACE_S)
         except BaseException:
             self._generator.kill()
             raise
         finally:
             if scraper:
                 scraper.stop()
-            self.log_tail = self._generator.log_tail()
         self._record_samples()
         for point in self._tally.finish():
             self._folder.append_series(point)

@@ -30,6 +30,7 @@ from loadtests.run.reset import reset_lab
 from loadtests.run.settings import RunSettings
 from loadtests.run.target import Target, load_lab_state, resolve_target
 
+END_GRACE_S = 15.0
 # Worst first: what a series of runs ends with.
 PRECEDENCE = (
     *(ExitCode.HARNESS_BROKE, ExitCode.INTERRUPTED, ExitCode.INVALID, ExitCode.FAIL),
@@ -103,7 +104,17 @@ def run_one(prepared: Prepared, settings: RunSettings, console: Console, *, ui: 
     )
     folder = RunFolder.create(settings.results_root, plan)
     before = take_snapshot(settings.root)
-    tally, recording = _load(plan, folder, target, settings, console, ui=ui)
+    log_path = folder.path / "generator.log"
+    ui_port = settings.ui_port if ui else None
+    generator = Generator.start(
+        settings.root, folder.plan_path, log_path, _child_environ(target, settings), ui_port=ui_port
+    )
+    if ui:
+        console.print(f"Locust's web UI: http://127.0.0.1:{ui_port} (press Start there; Ctrl-C here ends it)")
+    tally = Tally(plan)
+    recording = Recording(tally, folder, generator, target)
+    with Progress(tally, console) as progress:
+        recording.follow(progress.show)
     after = take_snapshot(settings.root)
     result = build_result(
         tally,
@@ -116,28 +127,25 @@ def run_one(prepared: Prepared, settings: RunSettings, console: Console, *, ui: 
     )
     difference = compute_difference(settings.root, before, after)
     write_all(folder, result, {"before": before, "after": after, "difference": difference})
-    return _conclude(result, folder, recording, console)
+    console.print(build_terminal_summary(result, os.path.relpath(folder.path)), soft_wrap=False)
+    status = _let_go(generator, console, stays_open=ui and not recording.is_interrupted)
+    if not recording.has_started and not recording.is_interrupted:
+        raise HarnessError(
+            f"the generator ended with {status} before it sent any load; its output is in {log_path}:\n"
+            f"{generator.log_tail()}"
+        )
+    return result.verdict.exit_code
 
 
-def _load(
-    plan: Plan, folder: RunFolder, target: Target, settings: RunSettings, console: Console, *, ui: bool
-) -> tuple[Tally, Recording]:
-    tally = Tally(plan)
-    ui_port = settings.ui_port if ui else None
-    generator = Generator.start(
-        settings.root,
-        folder.plan_path,
-        folder.path / "generator.log",
-        _child_environ(target, settings),
-        ui_port=ui_port,
-    )
-    if ui:
-        console.print(f"Locust's web UI: http://127.0.0.1:{ui_port} (press Start there; Ctrl-C here ends it)")
-    recording = Recording(tally, folder, generator, target)
-    with Progress(tally, console) as progress:
-        recording.follow(progress.show)
-    tally.finish()
-    return tally, recording
+def _let_go(generator: Generator, console: Console, *, stays_open: bool) -> int:
+    """Exit status of the generator; its web UI stays open until Ctrl-C, so that its charts can be looked at."""
+    if stays_open:
+        console.print("The web UI stays open to look at; this run is recorded, Ctrl-C ends it.")
+        try:
+            return generator.wait(None)
+        except KeyboardInterrupt:
+            generator.stop()
+    return generator.wait(END_GRACE_S)
 
 
 def _child_environ(target: Target, settings: RunSettings) -> dict[str, str]:
@@ -172,13 +180,3 @@ def _git_state(settings: RunSettings) -> GitState | None:
 def _repeat_command(plan: Plan, settings: RunSettings) -> str:
     overrides = "".join(f" {name.upper()}={value}" for name, value in settings.overrides.items())
     return build_repeat_command(plan) + overrides
-
-
-def _conclude(result: RunResult, folder: RunFolder, recording: Recording, console: Console) -> ExitCode:
-    console.print(build_terminal_summary(result, os.path.relpath(folder.path)), soft_wrap=False)
-    if not recording.has_started and not recording.is_interrupted:
-        raise HarnessError(
-            f"the generator ended with {recording.child_status} before it sent any load; "
-            f"its output is in {folder.path / 'generator.log'}:\n{recording.log_tail}"
-        )
-    return result.verdict.exit_code
