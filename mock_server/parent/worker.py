@@ -1,5 +1,6 @@
 """One worker process: how uvicorn is set up in it, and how it ends with its parent."""
 
+import gc
 import os
 import signal
 import time
@@ -19,6 +20,7 @@ from mock_server.protocol.http import ConsoulHttpProtocol
 from mock_server.settings import Settings
 
 GRACEFUL_SHUTDOWN_S = 30
+_GC_THRESHOLD = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,20 @@ class AppFactory:
             pid = os.getpid()
             values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
         clock = Clock(time.perf_counter, time.time)
-        return create_app(self.service, self.settings, clock, CollectorRegistry(), self.worker)
+        app = create_app(self.service, self.settings, clock, CollectorRegistry(), self.worker)
+        _calm_garbage_collection()
+        return app
+
+
+def _calm_garbage_collection() -> None:
+    """Leaves what lives as long as the process out of collections, and collects less often.
+
+    Requests make many short-lived containers and no cycles: at the default threshold of 700 a fifth of a worker's
+    time went into collections that found nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 class WorkerServer(Server):

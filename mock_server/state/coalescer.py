@@ -32,6 +32,7 @@ class Coalescer:
         self._connecting: asyncio.Task[None] | None = None
         self._flush_due = False
         self._is_away = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def in_flight(self) -> int:
@@ -40,7 +41,10 @@ class Coalescer:
 
     def execute(self, *parts: Part) -> asyncio.Future[Any]:
         """Queues one command; the future holds the reply, RequestError or ScriptMissingError. It may be cancelled."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            # Asking for the running loop is a system call in Python 3.11, so it is asked once.
+            loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         if len(self._waiting) >= MAX_WAITING:
             future.set_exception(StorageSaturatedError(retry_after_s=_RETRY_AFTER_S))
