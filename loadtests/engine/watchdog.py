@@ -42,11 +42,15 @@ class LagSampler:
         return SAMPLE_PERIOD_S
 
     def lag_at(self, moments_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The lag in seconds at each moment: that of the sample that ended next."""
+        """The lag in seconds at each moment: that of the last sample due before it, one overdue now included.
+
+        A loop that stood still is late for its sample, and ends the requests that waited in the same turn: some just
+        before the sample, some just after it.
+        """
         planned = np.array([*self._planned, self._next_s])
         woken = np.array([*self._woken, max(self._clock(), self._next_s)])
-        index = np.minimum(np.searchsorted(woken, moments_s), woken.size - 1)
-        lag_s: NDArray[np.float64] = (woken - planned)[index]
+        index = np.searchsorted(planned, moments_s, side="right") - 1
+        lag_s: NDArray[np.float64] = np.where(index < 0, 0.0, (woken - planned)[index])
         return lag_s
 
     def take_highest_s(self) -> float:

@@ -27,9 +27,11 @@ class Writer:
         self._emptied.set()
         self.is_broken = False
         self._greenlet: Any = None
+        self._watcher: Any = None
         if fd is not None:
             make_nonblocking(fd)
             self._greenlet = gevent.spawn(self._write_all)
+            self._watcher = gevent.spawn(self._watch_reader)
 
     @property
     def is_connected(self) -> bool:
@@ -56,6 +58,7 @@ class Writer:
         """Ends the writing, whatever is still queued, and closes the pipe."""
         if self._fd is not None:
             self._greenlet.kill()
+            self._watcher.kill()
             os.close(self._fd)
             self._fd = None
 
@@ -74,6 +77,17 @@ class Writer:
                 self._queue.popleft()
             self._filled.clear()
             self._emptied.set()
+
+    def _watch_reader(self) -> None:
+        """Notices the end of a parent while there is nothing to write: the pipe then turns readable, as an error."""
+        hub: Any = gevent.get_hub()
+        watcher = hub.loop.io(self._fd, 1)
+        try:
+            hub.wait(watcher)
+        finally:
+            watcher.stop()
+            watcher.close()
+        self._break()
 
     def _break(self) -> None:
         if not self.is_broken:

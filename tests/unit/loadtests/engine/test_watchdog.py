@@ -16,14 +16,14 @@ class Clock:
         return self.now_s
 
 
-def test_lag_is_that_of_the_sample_that_ended_next() -> None:
+def test_lag_covers_the_standstill_and_the_turn_of_the_loop_that_follows() -> None:
     clock = Clock()
     sampler = LagSampler(clock)
     for woken_s in (100.005, 100.010, 100.065, 100.070):
         clock.now_s = woken_s
         assert sampler.sample() == SAMPLE_PERIOD_S
-    lag_s = sampler.lag_at(np.array([100.004, 100.012, 100.064, 100.068]))
-    assert lag_s == pytest.approx([0, 0.050, 0.050, 0], abs=1e-9)
+    lag_s = sampler.lag_at(np.array([100.004, 100.012, 100.016, 100.064, 100.066, 100.0701]))
+    assert lag_s == pytest.approx([0, 0, 0.050, 0.050, 0.050, 0], abs=1e-9)
 
 
 def test_a_sample_that_is_overdue_counts_already() -> None:
