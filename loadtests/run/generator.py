@@ -80,7 +80,7 @@ class Generator:
             self._process.send_signal(number)
 
     def wait(self, timeout_s: float | None) -> int:
-        """Exit status of the child; kills it when it has not ended by `timeout_s` (None: waits as long as it runs)."""
+        """Exit status of the child; kills it when it has not ended by `timeout_s` (None: as long as it takes)."""
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -25,24 +25,26 @@ class Recording:
     """One run as it is recorded; the only writer of what is appended to the folder while load runs."""
 
     def __init__(self, tally: Tally, folder: RunFolder, generator: Generator, target: Target) -> None:
-        self._tally = tally
-        self._folder = folder
+        self.tally = tally
+        self.folder = folder
         self._generator = generator
-        self._target = target
+        self.target = target
         self._samples: queue.Queue[tuple[float, dict[str, float]]] = queue.Queue()
-        self._signals = 0
+        self._is_over = False
+        self._interruptions = 0
+        self.is_asked_to_leave = False
         self._begin_sample = self._sample()
         self._end_sample: dict[str, float] = {}
 
     @property
     def is_interrupted(self) -> bool:
-        """True when a person or the system asked this run to stop."""
-        return self._signals > 0
+        """True when a person or the system asked this run to stop before it was over."""
+        return self._interruptions > 0
 
     @property
     def has_started(self) -> bool:
         """True when the generator announced load."""
-        return self._tally.started is not None
+        return self.tally.started is not None
 
     def growth_of(self, counter: str) -> int | None:
         """How much a counter of the target grew over the run; None where it was not read before and after."""
@@ -57,11 +59,11 @@ class Recording:
         """Records until the generator ends or says that the run is over; `show` is called four times a second."""
         scraper = self._scraper()
         try:
-            with self._passing_on_signals():
-                if scraper:
-                    scraper.start()
-                while self._record_next() and self._tally.ended is None:
-                    show()
+            if scraper:
+                scraper.start()
+            while self._record_next() and self.tally.ended is None:
+                show()
+            self._is_over = True
         except BaseException:
             self._generator.kill()
             raise
@@ -69,8 +71,8 @@ class Recording:
             if scraper:
                 scraper.stop()
         self._record_samples()
-        for point in self._tally.finish():
-            self._folder.append_series(point)
+        for point in self.tally.finish():
+            self.folder.append_series(point)
         self._end_sample = self._settled_sample()
 
     def _record_next(self) -> bool:
@@ -89,43 +91,43 @@ class Recording:
 
     def _record(self, message: Message) -> None:
         self._record_samples()
-        self._tally.add(message)
-        if isinstance(message, Interval) and self._tally.started is not None:
-            self._folder.append_histograms(message, self._tally.started.unix)
-            for point in self._tally.closed_seconds():
-                self._folder.append_series(point)
+        self.tally.add(message)
+        if isinstance(message, Interval) and self.tally.started is not None:
+            self.folder.append_histograms(message, self.tally.started.unix)
+            for point in self.tally.closed_seconds():
+                self.folder.append_series(point)
         event = build_event(message)
         if event is not None:
-            self._folder.append_event(event)
+            self.folder.append_event(event)
 
     def _record_samples(self) -> None:
-        started: Started | None = self._tally.started
+        started: Started | None = self.tally.started
         while started is not None:
             try:
                 unix, sample = self._samples.get_nowait()
             except queue.Empty:
                 return
-            self._tally.add_target(unix - started.unix, sample)
+            self.tally.add_target(unix - started.unix, sample)
 
     def _scraper(self) -> Scraper | None:
-        if self._target.metrics_url is None:
+        if self.target.metrics_url is None:
             return None
         deliver = self._samples.put
         return Scraper(
-            self._target.metrics_url, self._target.stack.metrics, lambda unix, sample: deliver((unix, sample))
+            self.target.metrics_url, self.target.stack.metrics, lambda unix, sample: deliver((unix, sample))
         )
 
     def _sample(self) -> dict[str, float]:
-        if self._target.metrics_url is None:
+        if self.target.metrics_url is None:
             return {}
         try:
-            return scrape(self._target.metrics_url, self._target.stack.metrics)
+            return scrape(self.target.metrics_url, self.target.stack.metrics)
         except (OSError, ValueError):
             return {}
 
     def _settled_sample(self) -> dict[str, float]:
         """The target's counters once they cover what ended here; a server counts a request after its last byte."""
-        totals = sum(stage.finished + stage.failed for stage in self._tally.stages.values())
+        totals = sum(stage.finished + stage.failed for stage in self.tally.stages.values())
         wanted = self._begin_sample.get("requests_total", 0.0) + totals
         deadline = time.monotonic() + SETTLE_S
         while True:
@@ -135,7 +137,8 @@ class Recording:
             time.sleep(SETTLE_STEP_S)
 
     @contextmanager
-    def _passing_on_signals(self) -> Iterator[None]:
+    def handling_signals(self) -> Iterator[None]:
+        """Within it Ctrl-C and SIGTERM stop the load (twice: at once); after the load they cut nothing short."""
         previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -144,8 +147,11 @@ class Recording:
                 signal.signal(number, handler)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._signals += 1
-        if self._signals == 1:
+        if self._is_over:
+            self.is_asked_to_leave = True
+            return
+        self._interruptions += 1
+        if self._interruptions == 1:
             self._generator.stop()
         else:
             self._generator.kill()

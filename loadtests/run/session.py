@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from loadtests.model import Plan, Profile
 from loadtests.quantities import format_duration
 from loadtests.results.builder import build_repeat_command, build_result, write_all
 from loadtests.results.fold import Tally
-from loadtests.results.model import GitState, RunResult, TargetReport
+from loadtests.results.model import GitState, TargetReport
 from loadtests.results.store import RunFolder, build_run_id
 from loadtests.results.terminal import build_terminal_summary
 from loadtests.run.environment import compute_difference, take_snapshot
@@ -111,8 +112,20 @@ def run_one(prepared: Prepared, settings: RunSettings, console: Console, *, ui: 
     )
     if ui:
         console.print(f"Locust's web UI: http://127.0.0.1:{ui_port} (press Start there; Ctrl-C here ends it)")
-    tally = Tally(plan)
-    recording = Recording(tally, folder, generator, target)
+    try:
+        recording = Recording(Tally(plan), folder, generator, target)
+        with recording.handling_signals():
+            code = _record_and_judge(recording, before, created_unix, settings, console)
+        return _let_go(generator, recording, code, console, stays_open=ui)
+    finally:
+        generator.kill()
+
+
+def _record_and_judge(
+    recording: Recording, before: dict[str, Any], created_unix: float, settings: RunSettings, console: Console
+) -> ExitCode:
+    """Follows the run to its end, writes its result, prints its summary."""
+    tally, folder, target = recording.tally, recording.folder, recording.target
     with Progress(tally, console) as progress:
         recording.follow(progress.show)
     after = take_snapshot(settings.root)
@@ -123,29 +136,33 @@ def run_one(prepared: Prepared, settings: RunSettings, console: Console, *, ui: 
         versions=read_versions(),
         git=_git_state(settings),
         is_interrupted=recording.is_interrupted,
-        repeat_command=_repeat_command(plan, settings),
+        repeat_command=_repeat_command(tally.plan, settings),
     )
     difference = compute_difference(settings.root, before, after)
     write_all(folder, result, {"before": before, "after": after, "difference": difference})
     console.print(build_terminal_summary(result, os.path.relpath(folder.path)), soft_wrap=False)
-    status = _let_go(generator, console, stays_open=ui and not recording.is_interrupted)
-    if not recording.has_started and not recording.is_interrupted:
-        raise HarnessError(
-            f"the generator ended with {status} before it sent any load; its output is in {log_path}:\n"
-            f"{generator.log_tail()}"
-        )
     return result.verdict.exit_code
 
 
-def _let_go(generator: Generator, console: Console, *, stays_open: bool) -> int:
-    """Exit status of the generator; its web UI stays open until Ctrl-C, so that its charts can be looked at."""
-    if stays_open:
+def _let_go(
+    generator: Generator, recording: Recording, code: ExitCode, console: Console, *, stays_open: bool
+) -> ExitCode:
+    """Waits for the generator to end; its web UI stays open until Ctrl-C, so that its charts can be looked at."""
+    if stays_open and not recording.is_interrupted and not recording.is_asked_to_leave:
         console.print("The web UI stays open to look at; this run is recorded, Ctrl-C ends it.")
         try:
-            return generator.wait(None)
+            generator.wait(None)
         except KeyboardInterrupt:
             generator.stop()
-    return generator.wait(END_GRACE_S)
+    elif stays_open:
+        generator.stop()
+    status = generator.wait(END_GRACE_S)
+    if not recording.has_started and not recording.is_interrupted:
+        raise HarnessError(
+            f"the generator ended with {status} before it sent any load; its output is in "
+            f"{recording.folder.path / 'generator.log'}:\n{generator.log_tail()}"
+        )
+    return code
 
 
 def _child_environ(target: Target, settings: RunSettings) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The two commands of the README from a fresh clone with a virtual environment of its own, then nothing left behind."""
+"""The README's commands from a fresh clone with a virtual environment of its own; nothing is left behind."""
 
 import json
 import os

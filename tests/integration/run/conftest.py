@@ -35,6 +35,11 @@ def free_port() -> int:
         return port
 
 
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until(condition: Callable[[], Any], what: str) -> Any:
     """The first true answer of `condition`, asked again and again until a deadline."""
     deadline = time.monotonic() + DEADLINE_S
@@ -91,7 +96,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 class Run:
     """One call of the instrument; `process` while it goes on."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[Any]
     results: Path
 
     def folder(self) -> Path:

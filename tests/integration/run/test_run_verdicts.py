@@ -3,6 +3,8 @@
 import csv
 import json
 import signal
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from loadtests.results.store import load_result
 
-from .conftest import Lab, Run, wait_until
+from .conftest import ROOT, Lab, Run, free_port, is_listening, wait_until
 
 StartRun = Callable[..., Run]
 
@@ -155,6 +157,23 @@ def test_killed_parent_takes_its_generator_along(start_run: StartRun) -> None:
     run.process.communicate()
 
     wait_until(lambda: not generator.is_running() or generator.status() == "zombie", "the generator to end")
+
+
+def test_killed_parent_takes_an_idle_web_ui_along(lab: Lab, tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "loadtests", "run", "--ui", "consoul/smoke"]
+    environ = lab.environ | {"RESULTS_DIR": str(tmp_path / "results"), "LOCUST_UI_PORT": str(port)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL)
+    run = Run(process, tmp_path / "results")
+    try:
+        wait_until(lambda: is_listening(port), "the web UI")
+        generator = run.generator()
+    finally:
+        process.kill()
+        process.wait()
+
+    wait_until(lambda: not generator.is_running() or generator.status() == "zombie", "the web UI to end")
+    assert not is_listening(port)
 
 
 @pytest.mark.parametrize("variable", ["API_KEY", "REDIS_PASSWORD"])
