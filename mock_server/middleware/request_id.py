@@ -27,4 +27,9 @@ class RequestId:
             request_id = self._make_id()
         scope[REQUEST_ID] = request_id
         answer = scope[ANSWER] = Answer(send, request_id)
-        await self._app(scope, receive, answer.send)
+        try:
+            await self._app(scope, receive, answer.send)
+        finally:
+            # Through the server's objects the answer leads back to the scope: left there, each request would be a
+            # cycle, which only the garbage collector can free.
+            del scope[ANSWER]
