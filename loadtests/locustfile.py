@@ -31,7 +31,7 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument("--plan", default="", help="plan.json of a run folder", include_in_web_ui=False)
     parser.add_argument("--load-profile", default="", help="STACK/NAME or a file", include_in_web_ui=False)
     parser.add_argument("--wire-fd", type=int, help="where messages to the parent go", include_in_web_ui=False)
-    parser.add_argument("--time-scale", default="1", help="with --load-profile", include_in_web_ui=False)
+    parser.add_argument("--time-scale", type=float, default=1.0, help="with --load-profile", include_in_web_ui=False)
 
 
 @events.init.add_listener

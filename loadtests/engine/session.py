@@ -22,6 +22,8 @@ from loadtests.model import Plan
 from loadtests.schedule import Schedule
 
 _STOP_GRACE_S = 1.0
+# A request that times out at the end of the run must be able to say so before Locust kills its user.
+_TIMEOUT_MARGIN_S = 0.5
 _FLUSH_S = 2.0
 
 
@@ -37,7 +39,7 @@ def choose_plan(options: Any, root: Path) -> Plan:
         raise UsageError("got no target, want --host such as http://127.0.0.1:8000")
     profile = load_profile(options.load_profile, root)
     short_id = f"{time.time_ns() // 1_000_000 % 36**5:x}"
-    scale = float(options.time_scale)
+    scale: float = options.time_scale
     if not 0 < scale <= 1:
         raise UsageError(f"--time-scale: got {scale:g}, want a factor above 0 and at most 1")
     host = options.host.rstrip("/")
@@ -82,7 +84,7 @@ class Session:
         environment.shape_class = ScheduleShape(schedule, self.begin)
         environment.shape_class.runner = environment.runner
         environment.process_exit_code = 0
-        environment.stop_timeout = profile.timeout_s
+        environment.stop_timeout = profile.timeout_s + _TIMEOUT_MARGIN_S
         environment.events.test_stopping.add_listener(self.stop_soon)
         environment.events.test_stop.add_listener(self.finish)
         # Locust itself listens to SIGTERM only once a headless shape is over.
@@ -95,7 +97,7 @@ class Session:
         run = self._next_run or self._create_run()
         self._next_run, self._run, self._has_run = None, run, True
         ClosedUser.run_now = OpenLoad.run_now = run
-        self._environment.stop_timeout = self._plan.profile.timeout_s
+        self._environment.stop_timeout = self._plan.profile.timeout_s + _TIMEOUT_MARGIN_S
         run.begin()
         return run
 

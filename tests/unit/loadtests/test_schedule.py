@@ -154,3 +154,11 @@ def test_users_within_a_period_look_ahead_but_never_into_the_next_stage() -> Non
         0,
     ]
     assert schedule.users_within(30, 1.0) is None
+
+
+def test_poisson_arrivals_fill_the_whole_window_evenly() -> None:
+    window = Window(0, "hold", 0, 0, 400, 0, 500)
+    parts = drawn(window) / 400
+    standard_error = (1 / 12 / parts.size) ** 0.5
+    assert float(parts.mean()) == pytest.approx(0.5, abs=5 * standard_error)
+    assert float(parts.max()) > 1 - 20 / parts.size

@@ -176,3 +176,20 @@ def test_stages_follow_one_another_without_a_gap_in_the_ledger() -> None:
     scene.dispatcher.run(t0_s=500.0)
     flushed = scene.recorder.flush().stages
     assert {name: delta.scheduled for name, delta in flushed.items()} == {"up": 250, "hold": 500}
+
+
+def test_an_iteration_assigned_but_not_begun_when_all_ends_is_cut_off() -> None:
+    scene = Scene()
+    scene.world.now_s = 600.0
+    calls = iter(range(1000))
+
+    def clock() -> float:
+        if next(calls) == 3:
+            scene.dispatcher.is_stopping = True
+        return 600.0
+
+    scene.dispatcher._clock = clock
+    total = scene.run()
+    assert total["cut_off"] == total["started"] == 3
+    assert scene.script.planned_s == []
+    assert scene.recorder.in_flight == 0
