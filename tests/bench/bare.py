@@ -6,6 +6,8 @@ from typing import Any
 
 import uvicorn
 
+from mock_server.protocol.http import ConsoulHttpProtocol
+
 BODY = b'{"status":"ok"}'
 _START = {
     "type": "http.response.start",
@@ -29,11 +31,13 @@ def main() -> None:
     """Serves on the port given, with the uvicorn settings of the mock's workers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--protocol", choices=["httptools", "mock"], default="httptools")
+    given = parser.parse_args()
     uvicorn.run(
         app,
-        port=parser.parse_args().port,
+        port=given.port,
         loop="uvloop",
-        http="httptools",
+        http=ConsoulHttpProtocol if given.protocol == "mock" else "httptools",
         ws="none",
         lifespan="off",
         log_level="error",

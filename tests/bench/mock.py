@@ -121,7 +121,7 @@ def mock_environment(port: int, redis_port: int) -> dict[str, str]:
     }
 
 
-def run(runs: int, seconds: int, server_core: str, client_core: str) -> list[Pair]:
+def run(runs: int, seconds: int, server_core: str, client_core: str, protocol: str) -> list[Pair]:
     """Returns one pair a run: the two are measured in turn, so that what disturbs the machine meets both."""
     if shutil.which("wrk") is None:
         raise BenchError(NO_WRK)
@@ -137,7 +137,18 @@ def run(runs: int, seconds: int, server_core: str, client_core: str) -> list[Pai
             )
         )
         bare = stack.enter_context(
-            running([*pin(server_core), sys.executable, "-m", "tests.bench.bare", "--port", str(bare_port)])
+            running(
+                [
+                    *pin(server_core),
+                    sys.executable,
+                    "-m",
+                    "tests.bench.bare",
+                    "--port",
+                    str(bare_port),
+                    "--protocol",
+                    protocol,
+                ]
+            )
         )
         mock_url, bare_url = f"http://127.0.0.1:{mock_port}", f"http://127.0.0.1:{bare_port}"
         wait_until_ready(f"{mock_url}/ready", mock)
@@ -164,9 +175,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--server-core", default=str(cores[0]) if cores else "")
     parser.add_argument("--client-core", default=str(cores[-1]) if cores else "")
+    parser.add_argument(
+        "--bare-protocol",
+        choices=["httptools", "mock"],
+        default="httptools",
+        help="the bare app on uvicorn's own HTTP protocol, or on the mock's subclass of it",
+    )
     given = parser.parse_args()
     try:
-        pairs = run(given.runs, given.seconds, given.server_core, given.client_core)
+        pairs = run(given.runs, given.seconds, given.server_core, given.client_core, given.bare_protocol)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
