@@ -139,24 +139,11 @@ class Caller:
         intended_s = planned_s if self._is_open else started_s
         payload = render_request(request.head, body)
         client = self._clients.get(request.service) or self._connect(request.service)
+        answer: Answer | None = None
         try:
             answer = client.exchange(payload)
         except TransportError as error:
-            ended_s = clock()
             recorder.explain(self.stage, request.index, error.kind, str(error))
-            recorder.end(
-                self.stage,
-                request.index,
-                ended_s - intended_s,
-                ended_s - started_s,
-                late_s,
-                ended_s,
-                0,
-                len(payload),
-                0,
-                Outcome.NO_ANSWER,
-            )
-            return None
         except BaseException:
             recorder.cut(self.stage, late_s)
             raise
@@ -168,10 +155,10 @@ class Caller:
             ended_s - started_s,
             late_s,
             ended_s,
-            answer.status,
+            answer.status if answer else 0,
             len(payload),
-            answer.received,
-            self._judge(request, answer),
+            answer.received if answer else 0,
+            self._judge(request, answer) if answer else Outcome.NO_ANSWER,
         )
         return answer
 
