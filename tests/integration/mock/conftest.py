@@ -215,6 +215,8 @@ def _stop(mock: Mock) -> None:
     except subprocess.TimeoutExpired:
         mock.process.kill()
         mock.process.wait()
+    # A parent that was killed could not remove it.
+    shutil.rmtree(f"/dev/shm/consoul-metrics-{os.getuid()}-{mock.metrics_port}", ignore_errors=True)
 
 
 def stores(server: RedisServer) -> dict[str, str]:
