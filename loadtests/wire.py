@@ -29,8 +29,8 @@ class RequestDelta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What ended in this interval for one request name.
 
     `finished` counts successes, `refused` expected refusals (part of finished), `failed` failures. Histograms hold
-    successes and failures that got an answer; keys: `latency` (from the intended start), `service_time` (from the
-    actual start), later `ttft`, `gap`.
+    what got an answer, good or bad, and what timed out (with the time it was waited for); keys: `latency` (from the
+    intended start), `service_time` (from the actual start), later `ttft`, `gap`.
     """
 
     finished: int

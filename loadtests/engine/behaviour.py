@@ -140,9 +140,12 @@ class Caller:
         payload = render_request(request.head, body)
         client = self._clients.get(request.service) or self._connect(request.service)
         answer: Answer | None = None
+        outcome = Outcome.NO_ANSWER
         try:
             answer = client.exchange(payload)
         except TransportError as error:
+            if error.kind == "timeout":
+                outcome = Outcome.TIMED_OUT
             recorder.explain(self.stage, request.index, error.kind, str(error))
         except BaseException:
             recorder.cut(self.stage, late_s)
@@ -158,7 +161,7 @@ class Caller:
             answer.status if answer else 0,
             len(payload),
             answer.received if answer else 0,
-            self._judge(request, answer) if answer else Outcome.NO_ANSWER,
+            self._judge(request, answer) if answer else outcome,
         )
         return answer
 

@@ -26,12 +26,17 @@ LagOf = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class Outcome(IntEnum):
-    """How a request ended. `NO_ANSWER` has no time to count in a histogram."""
+    """How a request ended.
+
+    `TIMED_OUT` counts in the histograms with the time it was waited for, a lower bound of its latency: leaving it out
+    would make a frozen target look fast. `NO_ANSWER` (a broken connection) has no time to count.
+    """
 
     OK = 0
     REFUSED = 1
     FAILED = 2
     NO_ANSWER = 3
+    TIMED_OUT = 4
 
 
 @dataclass
@@ -153,14 +158,15 @@ class Recorder:
         kinds = np.bincount(outcome.astype(np.int64), minlength=len(Outcome))
         cell.finished += int(kinds[Outcome.OK] + kinds[Outcome.REFUSED])
         cell.refused += int(kinds[Outcome.REFUSED])
-        cell.failed += int(kinds[Outcome.FAILED] + kinds[Outcome.NO_ANSWER])
+        cell.failed += int(kinds[Outcome.FAILED] + kinds[Outcome.NO_ANSWER] + kinds[Outcome.TIMED_OUT])
         cell.bytes_sent += int(sent.sum())
         cell.bytes_received += int(received.sum())
-        answered = outcome != Outcome.NO_ANSWER
+        timed = outcome != Outcome.NO_ANSWER
+        answered = timed & (outcome != Outcome.TIMED_OUT)
         for code, count in zip(*np.unique(status[answered].astype(np.int64), return_counts=True), strict=True):
             cell.statuses[int(code)] += int(count)
-        cell.latency += count_seconds(latency_s[answered])
-        cell.service_time += count_seconds(service_s[answered])
+        cell.latency += count_seconds(latency_s[timed])
+        cell.service_time += count_seconds(service_s[timed])
         lag_s = self._lag_of(ended_s)
         late = late_s > LATE_S
         suspect = late | ((lag_s > _LAG_S) & (lag_s > _LAG_PART * latency_s))

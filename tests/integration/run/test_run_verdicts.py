@@ -110,6 +110,9 @@ def test_frozen_mock_does_not_pass(start_run: StartRun, lab: Lab) -> None:
     assert total["is_balanced"]
     assert total["dropped"] > 0
     assert {row["kind"] for row in outcome.result["failures"]} <= {"timeout", "connection"}
+    # The requests that got no answer are in the percentiles: a frozen target must not look fast.
+    assert outcome.result["thresholds"][0]["check"] == "p95 < 1s"
+    assert outcome.result["thresholds"][0]["outcome"] == "fail"
 
 
 def _dropped(folder: Path) -> bool:

@@ -32,7 +32,7 @@ def start(books: Recorder, stage: int) -> None:
 def end(books: Recorder, stage: int = 1, request: int = 0, outcome: Outcome = Outcome.OK, **changed: float) -> None:
     values = {"latency_s": 0.05, "service_s": 0.04, "late_s": 0.0, "ended_s": 1.0} | changed
     start(books, stage)
-    status = 0 if outcome is Outcome.NO_ANSWER else 500 if outcome is Outcome.FAILED else 200
+    status = 0 if outcome in {Outcome.NO_ANSWER, Outcome.TIMED_OUT} else 500 if outcome is Outcome.FAILED else 200
     books.end(stage, request, **values, status=status, sent=100, received=200, outcome=outcome)
 
 
@@ -50,6 +50,14 @@ def test_outcomes_are_counted_apart() -> None:
     assert delta.statuses == {"200": 8, "500": 2}
     assert (delta.bytes_sent, delta.bytes_received) == (1400, 2800)
     assert HdrHistogram.decode(delta.histograms["latency"]).get_total_count() == 10
+
+
+def test_what_timed_out_counts_with_the_time_it_was_waited_for() -> None:
+    books = recorder()
+    end(books, outcome=Outcome.TIMED_OUT, latency_s=30.0)
+    delta = hold(books).requests["GET /a"]
+    assert (delta.finished, delta.failed, delta.statuses) == (0, 1, {})
+    assert HdrHistogram.decode(delta.histograms["latency"]).get_max_value() == pytest.approx(30_000_000, rel=1e-3)
 
 
 def test_latency_and_service_time_have_histograms_of_their_own() -> None:
