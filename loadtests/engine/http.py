@@ -81,7 +81,8 @@ class SlimClient:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._hub: Any = gevent.get_hub()
-        self._timer: Any = self._hub.loop.timer(timeout_s)
+        # A timer that is stopped keeps what was left of its time; only a repeating one begins anew, with `again`.
+        self._timer: Any = self._hub.loop.timer(timeout_s, timeout_s)
         self._sock: Any = None
         self._watcher: Any = None
         self._waiting: Any = None
@@ -89,7 +90,7 @@ class SlimClient:
         self._has_received = False
 
     def exchange(self, request: bytes) -> Answer:
-        self._timer.start(self._expire)
+        self._timer.again(self._expire)
         try:
             answer = self._exchange(request)
         except _Expired:

@@ -253,6 +253,32 @@ def test_the_deadline_covers_the_whole_request(start_server: Callable[[Serve], S
     assert caught.value.kind == "timeout"
 
 
+def test_the_deadline_begins_anew_with_each_request(start_server: Callable[[Serve], Server]) -> None:
+    def serve(connection: socket.socket, _: int) -> None:
+        while take(connection):
+            time.sleep(0.1)
+            connection.sendall(OK)
+
+    server = start_server(serve)
+    client, data = client_of(server, timeout_s=0.25)
+    # Together far longer than the deadline, each within it.
+    assert [client.exchange(data).status for _ in range(8)] == [200] * 8
+
+
+def test_a_client_that_timed_out_serves_the_next_request(start_server: Callable[[Serve], Server]) -> None:
+    def serve(connection: socket.socket, number: int) -> None:
+        while take(connection):
+            if number > 1:
+                time.sleep(0.05)
+                connection.sendall(OK)
+
+    server = start_server(serve)
+    client, data = client_of(server, timeout_s=0.25)
+    with pytest.raises(TransportError, match="within"):
+        client.exchange(data)
+    assert [client.exchange(data).status for _ in range(3)] == [200] * 3
+
+
 def test_a_trickle_does_not_extend_the_deadline(start_server: Callable[[Serve], Server]) -> None:
     def serve(connection: socket.socket, _: int) -> None:
         take(connection)
