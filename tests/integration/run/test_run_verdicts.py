@@ -100,7 +100,7 @@ def test_frozen_mock_does_not_pass(start_run: StartRun, lab: Lab) -> None:
     for process in frozen:
         process.send_signal(signal.SIGSTOP)
     try:
-        wait_until(lambda: _dropped(run.folder()), "arrivals dropped at the frozen mock")
+        wait_until(lambda: _has_failed(run.folder()), "requests timed out at the frozen mock")
     finally:
         for process in frozen:
             process.send_signal(signal.SIGCONT)
@@ -115,9 +115,9 @@ def test_frozen_mock_does_not_pass(start_run: StartRun, lab: Lab) -> None:
     assert [row["outcome"] for row in outcome.result["thresholds"]] == ["fail", "fail"]
 
 
-def _dropped(folder: Path) -> bool:
+def _has_failed(folder: Path) -> bool:
     lines = (folder / "series.jsonl").read_text().splitlines()
-    return any(json.loads(line)["dropped"] for line in lines)
+    return any(json.loads(line)["failed"] for line in lines)
 
 
 def test_saturated_generator_is_invalid_and_not_a_statement_about_the_target(start_run: StartRun) -> None:
