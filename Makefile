@@ -61,7 +61,7 @@ snapshot: $(VENV)/.installed ## Record this host's environment as JSON and print
 	@$(BIN)/python -m loadtests snapshot
 
 ##@ Quality
-.PHONY: test test-unit test-contract test-integration test-e2e test-all lint format dashboards bench bench-mock
+.PHONY: test test-unit test-contract test-integration test-e2e test-all coverage lint format dashboards bench bench-mock
 test: $(VENV)/.installed-dev test-packages ## Run unit, contract and integration tests on a fresh checkout
 	$(BIN)/pytest tests/unit tests/contract tests/integration
 
@@ -78,6 +78,9 @@ test-e2e: $(VENV)/.installed-dev test-packages ## Test the whole lab as a user r
 	$(BIN)/pytest --timeout 900 tests/e2e
 
 test-all: lint test test-e2e ## Everything CI runs
+
+coverage: $(VENV)/.installed-dev ## Say which lines the pure tests and the seams do not reach
+	$(BIN)/pytest tests/unit tests/contract --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.installed-dev ## Check style, types and who imports whom
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
