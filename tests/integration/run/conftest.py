@@ -153,7 +153,7 @@ def start_run(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., Run]]:
         else:
             path = tmp_path / "asked.yaml"
             path.write_text(yaml.safe_dump({"name": "asked", **BASE_PROFILE, **(profile or {})}))
-        results = tmp_path / "results"
+        results = tmp_path / f"results-{len(started)}"
         process = subprocess.Popen(
             [sys.executable, "-m", "loadtests", "run", str(path)],
             cwd=ROOT,
@@ -172,3 +172,21 @@ def start_run(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., Run]]:
                 child.kill()
             process.kill()
             process.communicate()
+
+
+@pytest.fixture
+def finish_soundly(start_run: Callable[..., Run]) -> Callable[..., Outcome]:
+    """Runs to the end, again (three times at most) when the watchdog says that this machine was busy elsewhere.
+
+    The tests share two cores with whatever else runs; that the watchdog speaks up then is what it is for.
+    """
+
+    def finish(profile: dict[str, Any] | None = None, **variables: str) -> Outcome:
+        for _ in range(3):
+            outcome = start_run(profile, **variables).finish()
+            broken = {check["name"] for check in outcome.result["watchdog"]["checks"] if check["outcome"] == "broken"}
+            if broken != {"timing"}:
+                break
+        return outcome
+
+    return finish

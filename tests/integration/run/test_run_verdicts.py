@@ -14,9 +14,10 @@ import pytest
 
 from loadtests.results.store import load_result
 
-from .conftest import ROOT, Lab, Run, free_port, is_listening, wait_until
+from .conftest import ROOT, Lab, Outcome, Run, free_port, is_listening, wait_until
 
 StartRun = Callable[..., Run]
+Finish = Callable[..., Outcome]
 
 FILES = {
     *("run.json", "environment.json", "plan.json", "series.jsonl", "events.jsonl", "stats.csv", "stats_history.csv"),
@@ -29,8 +30,8 @@ def _total(result: dict[str, Any]) -> dict[str, Any]:
     return next(row for row in ledger if row["stage"] is None)
 
 
-def test_sound_closed_run_passes_and_the_mock_counted_the_same(start_run: StartRun) -> None:
-    outcome = start_run().finish()
+def test_sound_closed_run_passes_and_the_mock_counted_the_same(finish_soundly: Finish) -> None:
+    outcome = finish_soundly()
 
     assert outcome.code == 0, outcome.out + outcome.err
     total = _total(outcome.result)
@@ -41,8 +42,8 @@ def test_sound_closed_run_passes_and_the_mock_counted_the_same(start_run: StartR
     assert "PASS" in outcome.out
 
 
-def test_run_folder_holds_every_file_and_they_agree(start_run: StartRun) -> None:
-    outcome = start_run().finish()
+def test_run_folder_holds_every_file_and_they_agree(finish_soundly: Finish) -> None:
+    outcome = finish_soundly()
 
     assert {path.name for path in outcome.folder.iterdir()} == FILES
     finished = _total(outcome.result)["finished"]
@@ -56,9 +57,9 @@ def test_run_folder_holds_every_file_and_they_agree(start_run: StartRun) -> None
     assert load_result(outcome.folder).verdict.name == "pass"
 
 
-def test_sound_open_run_keeps_its_rate_and_passes(start_run: StartRun) -> None:
+def test_sound_open_run_keeps_its_rate_and_passes(finish_soundly: Finish) -> None:
     stages = [{"name": "hold", "duration": "4s", "rate": "200/s"}]
-    outcome = start_run({"stages": stages, "thresholds": ["p95 < 1s", "dropped == 0", "failed == 0"]}).finish()
+    outcome = finish_soundly({"stages": stages, "thresholds": ["p95 < 1s", "dropped == 0", "failed == 0"]})
 
     assert outcome.code == 0, outcome.out + outcome.err
     total = _total(outcome.result)
@@ -66,9 +67,9 @@ def test_sound_open_run_keeps_its_rate_and_passes(start_run: StartRun) -> None:
     assert 600 < total["scheduled"] < 1000
 
 
-def test_time_scale_shortens_and_says_so(start_run: StartRun) -> None:
+def test_time_scale_shortens_and_says_so(finish_soundly: Finish) -> None:
     stages = [{"name": "hold", "duration": "20s", "users": 5}]
-    outcome = start_run({"stages": stages}, TIME_SCALE="0.1").finish()
+    outcome = finish_soundly({"stages": stages}, TIME_SCALE="0.1")
 
     assert outcome.code == 0, outcome.out + outcome.err
     assert outcome.result["duration_s"] < 5
@@ -77,15 +78,15 @@ def test_time_scale_shortens_and_says_so(start_run: StartRun) -> None:
     assert "TIME_SCALE=0.1" in (outcome.folder / "summary.md").read_text()
 
 
-def test_too_few_samples_are_insufficient_and_never_a_pass(start_run: StartRun) -> None:
-    outcome = start_run({"think_time": "1s"}).finish()
+def test_too_few_samples_are_insufficient_and_never_a_pass(finish_soundly: Finish) -> None:
+    outcome = finish_soundly({"think_time": "1s"})
 
     assert outcome.code == 6
     assert outcome.result["verdict"]["name"] == "insufficient"
 
 
-def test_broken_threshold_fails(start_run: StartRun) -> None:
-    outcome = start_run({"thresholds": ["p50 < 10ms", "p95 < 1ms", "max < 1ms"]}).finish()
+def test_broken_threshold_fails(finish_soundly: Finish) -> None:
+    outcome = finish_soundly({"thresholds": ["p50 < 10ms", "p95 < 1ms", "max < 1ms"]})
 
     assert outcome.code == 99
     assert outcome.result["verdict"]["name"] == "fail"
