@@ -106,15 +106,14 @@ class Schedule:
         return math.floor(window.level_at(at_s) + 0.5) if window else 0
 
     def users_within(self, at_s: float, period_s: float) -> int | None:
-        """Users to reach within a period from a moment on: those of its end, but of no stage that has not begun.
+        """Users to have for a period from a moment on: those of its middle, so that a ramp is neither ahead nor late.
 
-        None when no stage is left at that moment.
+        A period ends with its stage at the latest. None when no stage is left at that moment.
         """
         window = self.window_at(at_s)
         if window is None:
             return None
-        end_s = at_s + period_s
-        return self.users_at(end_s) if end_s < window.end_s else round(window.level)
+        return self.users_at((at_s + min(at_s + period_s, window.end_s)) / 2)
 
     def rate_at(self, at_s: float) -> float:
         """Arrivals a second at a moment; 0 outside the run."""

@@ -15,12 +15,14 @@ from loadtests.engine.run import Run
 class ClosedUser(User):
     """A user of one behaviour. Locust starts and stops it; the loop is ours, which Locust's own would only slow down.
 
-    Asked to stop, it finishes the request in flight; killed in one, that request counts as cut off.
+    Asked to stop, it finishes the request in flight, but is no user of the run any more; killed in one, that request
+    counts as cut off.
     """
 
     abstract = True
     behaviour_name: ClassVar[str]
     run_now: ClassVar[Run | None] = None
+    _is_present = False
     _numbers: ClassVar[int] = 0
 
     def on_start(self) -> None:
@@ -29,12 +31,31 @@ class ClosedUser(User):
         assert self.run_now is not None
         self._run_of_user: Run = self.run_now
         self._run_of_user.users += 1
+        self._is_present = True
         self._caller = self._run_of_user.create_caller(ClosedUser._numbers)
 
     def on_stop(self) -> None:
-        """Locust's hook: the user leaves, its connections are closed."""
-        self._run_of_user.users -= 1
+        """Locust's hook: the user has left, its connections are closed."""
+        self._leave()
         self._caller.close()
+
+    def stop(self, force: bool = False) -> bool:
+        """Locust's call to stop: a user that still waits for an answer is taken out of Locust's count at once.
+
+        Locust would count it until the answer came, take it for one of the users wanted later, and never start
+        another in its place.
+        """
+        is_killed: bool = super().stop(force)
+        if not is_killed:
+            self._leave()
+            self._run_of_user.leaving.add(self.greenlet)
+            self.group.discard(self.greenlet)
+        return is_killed
+
+    def _leave(self) -> None:
+        if self._is_present:
+            self._is_present = False
+            self._run_of_user.users -= 1
 
     def live(self) -> None:
         """Locust's one task of this user: it ends by StopUser or by being killed."""

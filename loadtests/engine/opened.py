@@ -36,6 +36,8 @@ class OpenLoad(User):
         OpenLoad.dispatcher_now = dispatcher
         try:
             dispatcher.run(run.t0_s)
+        except Exception as error:  # noqa: BLE001 - the top of the dispatcher: Locust would only log it
+            run.report_error(error)
         finally:
             OpenLoad.dispatcher_now = None
             run.drained.set()

@@ -92,6 +92,7 @@ class Recorder:
         self._cells: dict[int, Cell] = {}
         self._late = [0] * len(stages)
         self._suspect = [0] * len(stages)
+        self._late_drops = [0] * len(stages)
         self._details: set[tuple[int, str]] = set()
         self.scheduled = [0] * len(stages)
         self.started = [0] * len(stages)
@@ -132,7 +133,7 @@ class Recorder:
         """Records that an arrival found no room; noticed late, it may be the generator that was too slow for it."""
         self.dropped[stage] += 1
         if late_s > LATE_S:
-            self._suspect[stage] += 1
+            self._late_drops[stage] += 1
 
     def cut(self, stage: int, late_s: float) -> None:
         """Records that a started request was cut off by the end of the run."""
@@ -180,21 +181,26 @@ class Recorder:
             cell = self._cells[key] = Cell(stage, self._requests[request])
         return cell
 
-    def flush(self) -> Flushed:
-        """The deltas since the last flush; only stages in which something happened."""
+    def flush(self, *, is_busy: bool = False) -> Flushed:
+        """The deltas since the last flush; only stages in which something happened.
+
+        `is_busy`: the generator had no time left, so that every drop may be its own: too slow to read an answer, it
+        finds no room where the target had made some.
+        """
         self.fold()
         cells = list(self._cells.values())
         self._cells = {}
         stages = {}
         for index, name in enumerate(self._stages):
             requests = {cell.request: cell.to_wire() for cell in cells if cell.stage == index}
+            dropped, late_drops = _take(self.dropped, index), _take(self._late_drops, index)
             delta = StageDelta(
                 scheduled=_take(self.scheduled, index),
                 started=_take(self.started, index),
-                dropped=_take(self.dropped, index),
+                dropped=dropped,
                 cut_off=_take(self.cut_off, index),
                 late=_take(self._late, index),
-                suspect=_take(self._suspect, index),
+                suspect=_take(self._suspect, index) + (dropped if is_busy else late_drops),
                 requests=requests,
             )
             if requests or delta.scheduled or delta.started or delta.dropped or delta.cut_off:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import gevent
 from gevent.event import Event
+from gevent.pool import Group
 
 from loadtests.engine.behaviour import Caller, Setup, create_behaviour
 from loadtests.engine.recorder import Cell, Recorder
-from loadtests.engine.watchdog import Alarms, CpuMeter, LagSampler
+from loadtests.engine.watchdog import HIGH_CPU_RATIO, Alarms, CpuMeter, LagSampler
 from loadtests.loader import scale_profile
 from loadtests.model import Plan
 from loadtests.schedule import Schedule
@@ -20,6 +21,7 @@ from loadtests.wire import Alarm, Ended, Interval, Message, StageEvent, Started
 
 _REPORT_PERIOD_S = 1.0
 _FOLDS_PER_REPORT = 5
+_MOST_ERRORS = 20
 _TOOLS = ("locust", "gevent", "hdrhistogram", "numpy", "msgspec")
 
 
@@ -46,12 +48,15 @@ class Run:
         names = [stage.name for stage in self.profile.stages]
         self.recorder = Recorder(names, [request.name for request in self.setup.requests], self._lag.lag_at)
         self.users = 0
+        # Users that were asked to stop and still wait for an answer.
+        self.leaving = Group()
         self.t0_s = 0.0
         self.drained = Event()
         self._send, self._on_cells = send, on_cells
         self._worker = worker
         self._cpu = CpuMeter(clock, time.process_time)
         self._alarms = Alarms()
+        self._errors: set[str] = set()
         self._reported_s = 0.0
         self._open_stage: str | None = None
         self._greenlets: list[Any] = []
@@ -84,9 +89,11 @@ class Run:
         return Caller(number, self.setup, self.recorder, self.schedule, self.clock, self.t0_s)
 
     def report_error(self, error: Exception) -> None:
-        """Says that a behaviour broke: our fault, not the target's."""
-        detail = f"a behaviour raised {type(error).__name__}: {error}"[:200]
-        self._send(Alarm(self.elapsed_s, "harness", detail))
+        """Says that a behaviour or the dispatcher broke, once for each text: our fault, not the target's."""
+        detail = f"{type(error).__name__}: {error}"[:200]
+        if detail not in self._errors and len(self._errors) < _MOST_ERRORS:
+            self._errors.add(detail)
+            self._send(Alarm(self.elapsed_s, "harness", detail))
 
     def send(self, message: Message) -> None:
         """Sends a message of this run."""
@@ -131,11 +138,11 @@ class Run:
     def _report(self) -> None:
         start_s, end_s = self._reported_s, self.elapsed_s
         self._reported_s = end_s
-        flushed = self.recorder.flush()
+        cpu_ratio = self._cpu.take_ratio()
+        flushed = self.recorder.flush(is_busy=cpu_ratio > HIGH_CPU_RATIO)
         window = self.schedule.window_at(start_s)
         stage = window.name if window else None
         asked = self.schedule.expected_arrivals(start_s, end_s) / (end_s - start_s) if end_s > start_s else 0.0
-        cpu_ratio = self._cpu.take_ratio()
         interval = Interval(
             worker=self._worker,
             start_s=start_s,

@@ -1,5 +1,6 @@
 """Binds a plan to Locust's environment: user classes, shape, and how a run begins, ends, and is stopped."""
 
+import inspect
 import os
 import signal
 import time
@@ -94,6 +95,8 @@ class Session:
         """Starts the run; None when the one run of a parent process is over."""
         if self._has_run and self._is_recorded:
             return None
+        # Locust looks at its stack as it stops; the first such look reads sources, and requests in flight would wait.
+        inspect.stack()
         run = self._next_run or self._create_run()
         self._next_run, self._run, self._has_run = None, run, True
         ClosedUser.run_now = OpenLoad.run_now = run
@@ -109,8 +112,10 @@ class Session:
                 OpenLoad.dispatcher_now.is_stopping = True
 
     def finish(self, **_: Any) -> None:
-        """After Locust stopped the users: the last messages."""
+        """After Locust stopped the users: those that left before get their answers, then the last messages go."""
         if self._run is not None:
+            if not self._run.leaving.join(self._environment.stop_timeout):
+                self._run.leaving.kill()
             self._run.finish()
             self._writer.flush(_FLUSH_S)
 

@@ -100,9 +100,13 @@ class Distribution:
         ranks = [max(1, math.ceil(p / 100 * total - _RANK_FUZZ)) for p in wanted]
         return [_seconds(int(np.searchsorted(cumulative, rank))) for rank in ranks]
 
-    def percentile_s(self, percentile: float) -> float | None:
-        """One percentile in seconds, None when empty."""
-        return self.percentiles_s([percentile])[0]
+    def percentile_s(self, percentile: float, *, endless: int = 0) -> float | None:
+        """One percentile in seconds, None when empty; infinite where it lies among `endless` values beside them."""
+        total = self.count
+        if not endless or not total:
+            return self.percentiles_s([percentile])[0]
+        rank = max(1, math.ceil(percentile / 100 * (total + endless) - _RANK_FUZZ))
+        return _seconds(int(np.searchsorted(np.cumsum(self._counts), rank))) if rank <= total else math.inf
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Distribution) and bool(np.array_equal(self._counts, other._counts))

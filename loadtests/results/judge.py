@@ -1,5 +1,6 @@
 """Thresholds to outcomes: each judged on its own scope. No data and too few samples are never a pass."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,11 +18,15 @@ _LEDGER_RATIOS = {"late_ratio": "late", "dropped_ratio": "dropped"}
 
 @dataclass(frozen=True)
 class _Reading:
-    """A measured value with the samples it stands on; `value` None with `why` when there is none."""
+    """A measured value with the samples it stands on; `value` None with `why` when there is none.
+
+    `dropped` arrivals are taken as never answered; a percentile that lies among them is endless.
+    """
 
     value: float | None
     samples: int
     why: str = ""
+    dropped: int = 0
 
 
 def judge_thresholds(tally: Tally, target_values: Mapping[str, float]) -> tuple[ThresholdOutcome, ...]:
@@ -41,7 +46,7 @@ def judge_threshold(tally: Tally, threshold: Threshold, target_values: Mapping[s
         request=threshold.request,
         hard=threshold.hard,
         outcome=outcome,
-        value=None if reading.value is None else round(reading.value, 9),
+        value=None if reading.value is None or math.isinf(reading.value) else round(reading.value, 9),
         limit=condition.limit,
         unit=condition.unit,
         samples=reading.samples,
@@ -53,14 +58,18 @@ def judge_threshold(tally: Tally, threshold: Threshold, target_values: Mapping[s
 def _decide(condition: Condition, reading: _Reading, needed: int) -> tuple[Outcome, str]:
     if reading.value is None:
         return ("not_measured" if condition.is_target else "insufficient"), reading.why
-    if reading.samples < needed:
+    if reading.samples + reading.dropped < needed:
         return "insufficient", f"{format_count(reading.samples)} samples, {format_count(needed)} needed to judge it"
+    if math.isinf(reading.value):
+        outcome: Outcome = "fail" if condition.operator in {"<", "<=", "=="} else "insufficient"
+        return outcome, f"lies among the {format_count(reading.dropped)} dropped arrivals, which nobody answered"
     value = reading.value
     is_at_limit = condition.statistic is not None and is_same_bucket(value, condition.limit)
     holds = condition.holds(condition.limit if is_at_limit else value)
     measured = format_quantity(value, condition.unit)
     limit = format_quantity(condition.limit, condition.unit)
     suffix = ", exactly at the limit" if is_at_limit or value == condition.limit else ""
+    suffix += f", {format_count(reading.dropped)} dropped arrivals taken as never answered" if reading.dropped else ""
     return ("pass" if holds else "fail"), f"measured {measured}, wanted {condition.operator} {limit}{suffix}"
 
 
@@ -100,7 +109,7 @@ def _read_requests(tally: Tally, threshold: Threshold, condition: Condition, dur
     if not count:
         return _read_nothing(tally, threshold, condition)
     if condition.statistic is not None:
-        return _read_timing(totals.distributions.get(condition.metric), condition)
+        return _read_timing(totals.distributions.get(condition.metric), condition, _dropped(tally, threshold))
     if condition.metric == "rate":
         return _Reading(totals.finished / duration_s, count)
     values = {"finished": totals.finished, "failed": totals.failed, "refused": totals.refused}
@@ -109,11 +118,20 @@ def _read_requests(tally: Tally, threshold: Threshold, condition: Condition, dur
     return _Reading(values[condition.metric], count)
 
 
-def _read_timing(distribution: Distribution | None, condition: Condition) -> _Reading:
+def _dropped(tally: Tally, threshold: Threshold) -> int:
+    """Dropped arrivals of a scope; none of one request's, since an arrival is dropped before it has a name."""
+    stages = tally.judged_stages if threshold.stage is None else [tally.stages[threshold.stage]]
+    return 0 if threshold.request is not None else sum(stage.dropped for stage in stages)
+
+
+def _read_timing(distribution: Distribution | None, condition: Condition, dropped: int) -> _Reading:
     if distribution is None or not distribution.count:
         return _Reading(None, 0, f"no {condition.metric} was measured")
     if condition.percentile is not None:
-        return _Reading(distribution.percentile_s(condition.percentile), distribution.count)
+        if condition.metric != "latency":
+            return _Reading(distribution.percentile_s(condition.percentile), distribution.count)
+        value = distribution.percentile_s(condition.percentile, endless=dropped)
+        return _Reading(value, distribution.count, dropped=dropped)
     values = {
         "min": distribution.min_s,
         "mean": distribution.mean_s,

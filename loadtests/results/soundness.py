@@ -19,6 +19,7 @@ from loadtests.wire import Arrivals
 SUSPECT_RATIO_LIMIT = 0.01
 CPU_RATIO_WARNING = 0.9
 FATAL_ALARMS = frozenset({"worker_lost"})
+BROKEN_CODE_ALARM = "harness"
 
 # Effect sizes of a sound Poisson process. Below the sample where an effect of that size could be told from chance
 # the limit is widened to four standard errors, and under 100 arrivals nothing is said.
@@ -44,7 +45,9 @@ def build_watchdog(tally: Tally, reconciliation: Reconciliation | None, target: 
             check_ledger(tally),
             check_suspects(tally),
             check_workers(tally),
+            *check_code(tally),
             *check_arrivals(tally),
+            *check_drops(tally),
             check_reconciliation(reconciliation, target),
             check_cpu(tally),
         ),
@@ -138,6 +141,24 @@ def check_workers(tally: Tally) -> WatchdogCheck:
         detail = "; ".join(clean_text(alarm.detail, 80) for alarm in lost[:3])
         return _broken("workers", f"lost ({len(lost)}): {detail}", "find out why it ended, and run again")
     return _ok("workers", f"{format_processes(len(tally.workers))}, none lost")
+
+
+def check_code(tally: Tally) -> Iterator[WatchdogCheck]:
+    """Whether our own code held: a behaviour that raised sent less than it was to send. Nothing when it did."""
+    broken = [alarm for alarm in tally.alarms if alarm.kind == BROKEN_CODE_ALARM]
+    if broken:
+        detail = "; ".join(clean_text(alarm.detail, 120) for alarm in broken[:3])
+        yield _broken("code", f"of a user class or the dispatcher raised {detail}", "correct it, and run again")
+
+
+def check_drops(tally: Tally) -> Iterator[WatchdogCheck]:
+    """What no percentile covers: arrivals that found no room in flight. Nothing when there were none."""
+    dropped = sum(stage.dropped for stage in tally.judged_stages)
+    scheduled = sum(stage.scheduled for stage in tally.judged_stages)
+    if dropped:
+        detail = f"{format_count(dropped)} of {format_count(scheduled)} arrivals found no room and have no latency"
+        advice = "thresholds take them as never answered; compare max_in_flight with rate times latency"
+        yield WatchdogCheck(name="dropped", outcome="warning", detail=detail, advice=advice)
 
 
 def check_arrivals(tally: Tally) -> Iterator[WatchdogCheck]:

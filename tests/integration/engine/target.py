@@ -1,5 +1,6 @@
 """A tiny target with a count of its own: answers every path but /count with a chat reply."""
 
+import asyncio
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ _served = {"requests": 0, "sessions": 0}
 _sessions: set[str] = set()
 _keep_sessions = os.environ.get("TARGET_KEEP_SESSIONS") == "1"
 _every_nth_fails = int(os.environ.get("TARGET_EVERY_NTH_FAILS", "0"))
+_latency_s = float(os.environ.get("TARGET_LATENCY_S", "0"))
 _wanted_key = os.environ.get("TARGET_WANTED_KEY", "").encode()
 _REPLY = b'{"session_id":"s","response":"hello","model":"m"}'
 
@@ -35,6 +37,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         reply = json.dumps(_served | {"sessions": len(_sessions)}).encode()
     else:
         _served["requests"] += 1
+        if _latency_s:
+            await asyncio.sleep(_latency_s)
         if _keep_sessions:
             _sessions.add(json.loads(body)["session_id"])
         if _wanted_key and (b"x-api-key", _wanted_key) not in scope["headers"]:

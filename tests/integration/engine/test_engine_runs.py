@@ -70,6 +70,26 @@ def test_closed_run_counts_what_the_target_counts_and_every_injected_failure(
     assert child.messages[-1].reason == "completed"  # type: ignore[union-attr]
 
 
+def test_users_asked_to_leave_a_slow_target_are_replaced_when_more_are_wanted(
+    start_target: Start, start_child: StartChild
+) -> None:
+    target = start_target(TARGET_LATENCY_S="3.3")
+    stages = [
+        {"name": "many", "duration": "1s", "users": 20},
+        {"name": "few", "duration": "1s", "users": 5},
+        {"name": "more", "duration": "3s", "users": 15},
+    ]
+    child = start_child(target.url, stages=stages, think_time="10ms").finish()
+    assert_ended_well(child)
+    ledger = child.ledger()
+    assert_balanced(ledger)
+    assert ledger["finished"] == ledger["started"] == target.count()["requests"]
+    users = {interval.stage: interval.users for interval in child.of(wire.Interval) if interval.stage}
+    assert users["more"] == 15
+    in_flight = max(interval.in_flight for interval in child.of(wire.Interval))
+    assert in_flight > 20, "those asked to leave still wait for their answers beside those that came"
+
+
 def test_frozen_target_shows_as_timeouts_and_drops_and_not_as_a_sick_generator(
     start_target: Start, start_child: StartChild
 ) -> None:

@@ -135,7 +135,7 @@ def test_substreams_of_different_names_differ() -> None:
     assert substream(1, "a").random() == substream(1, "a").random()
 
 
-def test_users_within_a_period_look_ahead_but_never_into_the_next_stage() -> None:
+def test_users_within_a_period_are_those_of_its_middle_and_never_of_the_next_stage() -> None:
     schedule = Schedule.of(
         profile(
             {"name": "up", "duration": "10s", "users": 10, "ramp": "10s"},
@@ -143,17 +143,15 @@ def test_users_within_a_period_look_ahead_but_never_into_the_next_stage() -> Non
             {"name": "down", "duration": "10s", "users": 0, "ramp": "10s"},
         )
     )
-    assert [schedule.users_within(t, 1.0) for t in (0, 5, 8.9, 9.5, 10, 19.5, 20, 29.5)] == [
-        1,
-        6,
-        10,
-        10,
-        100,
-        100,
-        90,
-        0,
-    ]
+    moments = (0, 5, 8.9, 9.5, 10, 19.5, 20, 29)
+    assert [schedule.users_within(t, 1.0) for t in moments] == [1, 6, 9, 10, 100, 100, 95, 5]
     assert schedule.users_within(30, 1.0) is None
+
+
+def test_users_of_whole_seconds_add_up_to_the_ramp() -> None:
+    schedule = Schedule.of(profile({"name": "up", "duration": "10s", "users": 100, "ramp": "10s"}))
+    asked = [schedule.users_within(t, 1.0) or 0 for t in range(10)]
+    assert sum(asked) == schedule.expected_arrivals(0, 10) == 500
 
 
 def test_poisson_arrivals_fill_the_whole_window_evenly() -> None:

@@ -120,6 +120,15 @@ def test_late_starts_are_late_and_suspect() -> None:
     assert (delta.late, delta.suspect) == (3, 4)
 
 
+def test_a_drop_of_a_generator_without_time_left_is_suspect() -> None:
+    books = recorder()
+    for is_busy, suspect in ((False, 1), (True, 3)):
+        for late_s in (0.0, 0.0, 0.02):
+            books.scheduled[1] += 1
+            books.drop(1, late_s)
+        assert books.flush(is_busy=is_busy).stages["hold"].suspect == suspect
+
+
 def test_lag_makes_suspect_only_what_it_could_have_lengthened() -> None:
     def lag_of(moments_s: Moments) -> Moments:
         return np.where(moments_s < 2.0, 0.020, 0.0)

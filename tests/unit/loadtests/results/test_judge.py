@@ -106,8 +106,34 @@ def test_finished_above_zero_fails_where_requests_started_and_none_ended() -> No
 
 
 def test_min_samples_of_the_threshold_replaces_what_the_percentile_needs() -> None:
-    assert _judge("p99 < 3s", min_samples=200).outcome == "pass"
+    assert _judge("p99 < 3s", request="b", min_samples=200).outcome == "pass"
+    assert _judge("p99 < 3s", request="b").outcome == "insufficient"
     assert _judge("error_ratio < 50%", min_samples=1000).outcome == "insufficient"
+
+
+@pytest.mark.parametrize(
+    ("check", "dropped", "outcome", "why"),
+    [
+        ("p90 < 3s", 0, "pass", "measured 2.00 s"),
+        ("p90 < 3s", 20, "pass", "20 dropped arrivals taken as never answered"),
+        ("p90 < 3s", 22, "fail", "9.0"),
+        ("p90 < 3s", 40, "fail", "lies among the 40 dropped arrivals"),
+        ("p90 > 3s", 40, "insufficient", "lies among the 40 dropped arrivals"),
+        ("p99 < 3s", 40_000, "fail", "lies among the 40,000 dropped arrivals"),
+        ("service_time_p90 < 3s", 40, "pass", "measured 1.9"),
+        ("max < 10s", 40, "pass", "measured 9.0"),
+    ],
+)
+def test_a_dropped_arrival_is_one_that_was_never_answered(check: str, dropped: int, outcome: str, why: str) -> None:
+    tally = Tally(build_plan())
+    tally.add(StageEvent("hold", "begin", 0.0))
+    requests = {"a": build_request([2.0] * 198 + [9.0] * 2)}
+    tally.add(build_interval(0, "hold", {"hold": build_stage(requests, dropped=dropped)}))
+    tally.finish()
+    found = judge_threshold(tally, Threshold(check=check), {})
+    assert found.outcome == outcome, found
+    assert why in found.why
+    assert judge_threshold(tally, Threshold(check="p90 < 3s", request="a"), {}).outcome == "pass"
 
 
 def test_a_target_metric_judges_only_when_it_was_measured() -> None:

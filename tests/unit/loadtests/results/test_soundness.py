@@ -99,6 +99,20 @@ def test_a_lost_worker_is_broken_and_other_alarms_are_not() -> None:
     assert _check("workers", tally).outcome == "broken"
 
 
+def test_code_of_ours_that_raised_is_broken() -> None:
+    tally = _tally()
+    tally.add(Alarm(3.0, "harness", "KeyError: 'reply'"))
+    check = _check("code", tally)
+    assert check.outcome == "broken"
+    assert "KeyError" in check.detail
+
+
+def test_dropped_arrivals_warn_that_no_percentile_covers_them() -> None:
+    check = _check("dropped", _tally(build_stage({"a": build_request([0.1] * 100)}, dropped=900)))
+    assert check.outcome == "warning"
+    assert check.detail.startswith("900 of 1,000 arrivals")
+
+
 def test_a_stage_that_vanished_is_broken_unless_the_run_was_stopped() -> None:
     tally = Tally(build_plan())
     tally.add(StageEvent("warm", "begin", 0.0))
