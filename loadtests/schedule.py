@@ -105,15 +105,18 @@ class Schedule:
         window = self.window_at(at_s)
         return math.floor(window.level_at(at_s) + 0.5) if window else 0
 
-    def users_within(self, at_s: float, period_s: float) -> int | None:
-        """Users to have for a period from a moment on: those of its middle, so that a ramp is neither ahead nor late.
+    def steps(self, period_s: float) -> Iterator[tuple[float, int]]:
+        """The moments at which users are set, and to how many: those of the middle of the time until the next.
 
-        A period ends with its stage at the latest. None when no stage is left at that moment.
+        So a ramp is neither ahead nor late. Every stage begins with a step; no two are less than a period apart, nor
+        is a step from the end, where stages last a period at least.
         """
-        window = self.window_at(at_s)
-        if window is None:
-            return None
-        return self.users_at((at_s + min(at_s + period_s, window.end_s)) / 2)
+        for window in self.windows:
+            count = max(1, math.floor((window.end_s - window.start_s) / period_s + 1e-9))
+            for number in range(count):
+                at_s = window.start_s + number * period_s
+                until_s = at_s + period_s if number < count - 1 else window.end_s
+                yield at_s, math.floor(window.level_at((at_s + until_s) / 2) + 0.5)
 
     def rate_at(self, at_s: float) -> float:
         """Arrivals a second at a moment; 0 outside the run."""

@@ -135,23 +135,36 @@ def test_substreams_of_different_names_differ() -> None:
     assert substream(1, "a").random() == substream(1, "a").random()
 
 
-def test_users_within_a_period_are_those_of_its_middle_and_never_of_the_next_stage() -> None:
+def test_users_are_set_at_the_begin_of_each_stage_and_every_second_to_those_of_its_middle() -> None:
     schedule = Schedule.of(
         profile(
-            {"name": "up", "duration": "10s", "users": 10, "ramp": "10s"},
-            {"name": "spike", "duration": "10s", "users": 100},
-            {"name": "down", "duration": "10s", "users": 0, "ramp": "10s"},
+            {"name": "up", "duration": "3s", "users": 30, "ramp": "3s"},
+            {"name": "short", "duration": "1s", "users": 100},
+            {"name": "down", "duration": "2.5s", "users": 0, "ramp": "2.5s"},
         )
     )
-    moments = (0, 5, 8.9, 9.5, 10, 19.5, 20, 29)
-    assert [schedule.users_within(t, 1.0) for t in moments] == [1, 6, 9, 10, 100, 100, 95, 5]
-    assert schedule.users_within(30, 1.0) is None
+    assert list(schedule.steps(1.0)) == [(0, 5), (1, 15), (2, 25), (3, 100), (4, 80), (5, 30)]
 
 
-def test_users_of_whole_seconds_add_up_to_the_ramp() -> None:
-    schedule = Schedule.of(profile({"name": "up", "duration": "10s", "users": 100, "ramp": "10s"}))
-    asked = [schedule.users_within(t, 1.0) or 0 for t in range(10)]
-    assert sum(asked) == schedule.expected_arrivals(0, 10) == 500
+@given(
+    st.lists(st.tuples(st.floats(1, 20), st.integers(0, 500), st.booleans()), min_size=1, max_size=6),
+)
+def test_steps_hold_the_users_of_the_schedule(stages: list[tuple[float, int, bool]]) -> None:
+    schedule = Schedule.of(
+        profile(
+            *(
+                {"name": f"s{index}", "duration": length_s, "users": users, **({"ramp": length_s} if ramps else {})}
+                for index, (length_s, users, ramps) in enumerate(stages)
+            )
+        )
+    )
+    steps = list(schedule.steps(1.0))
+    moments = [at_s for at_s, _ in steps] + [schedule.end_s]
+    gaps = np.diff(moments)
+    assert gaps.min() >= 1 - 1e-6
+    assert {window.start_s for window in schedule.windows} <= set(moments)
+    held = sum(gap * users for gap, (_, users) in zip(gaps, steps, strict=True))
+    assert held == pytest.approx(schedule.expected_arrivals(0, schedule.end_s), abs=0.5 * schedule.end_s + 1e-6)
 
 
 def test_poisson_arrivals_fill_the_whole_window_evenly() -> None:
