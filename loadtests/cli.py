@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -39,8 +40,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        print("error: interrupted before any load was sent", file=sys.stderr)
+        print("error: interrupted; what was recorded before is in its folder", file=sys.stderr)
         return int(ExitCode.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the top: a defect of ours has a code of its own
+        traceback.print_exc()
+        print(f"error: the instrument broke ({type(error).__name__}); please report the lines above", file=sys.stderr)
+        return int(ExitCode.HARNESS_BROKE)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -173,13 +173,15 @@ class TargetReport(Record):
     """What the target says of itself over the run; build it from two readings of its metrics.
 
     `requests_counted` is its own counter's growth over the run for the endpoints the load goes to; `values` are
-    figures that `target.NAME` thresholds may name. `facts` are words such as its version.
+    figures that `target.NAME` thresholds may name. `facts` are words such as its version. `not_counted` says why
+    there is no count.
     """
 
     urls: dict[str, str]
     is_mock: bool = False
     requests_counted: int | None = None
     errors_counted: int | None = None
+    not_counted: str = ""
     values: dict[str, float] = Field(default_factory=dict)
     facts: dict[str, str] = Field(default_factory=dict)
 

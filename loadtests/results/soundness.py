@@ -181,10 +181,12 @@ def check_arrivals(tally: Tally) -> Iterator[WatchdogCheck]:
 
 
 def check_reconciliation(reconciliation: Reconciliation | None, target: TargetReport) -> WatchdogCheck:
-    """Whether the target counted what we did; for a real target an open difference only warns."""
+    """Whether the target counted what we did. A difference of a real target warns, and so does a mock not read."""
     if reconciliation is None:
         return WatchdogCheck(
-            name="reconciliation", outcome="skipped", detail="the target's own request counter was not read"
+            name="reconciliation",
+            outcome="warning" if target.is_mock else "skipped",
+            detail=target.not_counted or "the target's own request counter was not read",
         )
     if not reconciliation.unexplained:
         return _ok("reconciliation", f"{format_count(reconciliation.counted)} counted: {reconciliation.explanation}")

@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from loadtests.errors import LoadTestError, TargetError, UsageError
 from loadtests.model import Profile
+from loadtests.results.formats import clean_text
 from loadtests.run.fetch import fetch
 from loadtests.run.target import Target
 
@@ -93,23 +93,24 @@ def _target_problems(target: Target, get: Fetch) -> list[Problem]:
         try:
             status, body = get(url)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
+            reason = clean_text(str(getattr(error, "reason", error)))
             problems.append(Problem(TargetError, f"{service.name}: no answer from {url} ({reason}); {advice}"))
             continue
         if status != 200:
-            said = body[:200].decode(errors="replace")
+            said = clean_text(body[:200].decode(errors="replace"))
             problems.append(Problem(TargetError, f"{service.name}: {url} says {status}, want 200: {said}; {advice}"))
     return problems
 
 
-def ask_identity(target: Target, get: Fetch = fetch) -> dict[str, Any]:
-    """What each service says of itself at its health path; None where it does not answer JSON."""
-    said: dict[str, Any] = {}
+def ask_identity(target: Target, get: Fetch = fetch) -> dict[str, dict[str, str] | None]:
+    """What each service says of itself at its health path, as clean text; None where it does not answer JSON."""
+    said: dict[str, dict[str, str] | None] = {}
     for service in target.stack.services:
         try:
             _, body = get(target.urls[service.name] + service.health_path)
             answer = json.loads(body)
-            said[service.name] = {k: answer[k] for k in ("service", "version", "status") if k in answer}
-        except (OSError, ValueError, TypeError):
+            names = ("service", "version", "status")
+            said[service.name] = {name: clean_text(str(answer[name])) for name in names if name in answer}
+        except (OSError, ValueError, TypeError, RecursionError):
             said[service.name] = None
     return said

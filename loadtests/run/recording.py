@@ -19,12 +19,26 @@ from loadtests.wire import Interval, Message, Started
 POLL_S = 0.25
 SETTLE_S = 3.0
 SETTLE_STEP_S = 0.1
+REQUESTS = "requests_total"
+
+
+def read_sample(target: Target) -> dict[str, float]:
+    """The target's metrics now; empty where it gives none."""
+    if target.metrics_url is None:
+        return {}
+    try:
+        return scrape(target.metrics_url, target.stack.metrics)
+    except (OSError, ValueError):
+        return {}
 
 
 class Recording:
     """One run as it is recorded; the only writer of what is appended to the folder while load runs."""
 
-    def __init__(self, tally: Tally, folder: RunFolder, generator: Generator, target: Target) -> None:
+    def __init__(
+        self, tally: Tally, folder: RunFolder, generator: Generator, target: Target, begin_sample: dict[str, float]
+    ) -> None:
+        """`begin_sample` is the target's metrics before the generator was started; empty where they were not read."""
         self.tally = tally
         self.folder = folder
         self._generator = generator
@@ -33,8 +47,10 @@ class Recording:
         self._is_over = False
         self._interruptions = 0
         self.is_asked_to_leave = False
-        self._begin_sample = self._sample()
+        self._begin_sample = begin_sample
         self._end_sample: dict[str, float] = {}
+        self._counted_last = begin_sample.get(REQUESTS, 0.0)
+        self._has_restarted = False
 
     @property
     def is_interrupted(self) -> bool:
@@ -46,11 +62,20 @@ class Recording:
         """True when the generator announced load."""
         return self.tally.started is not None
 
-    def growth_of(self, counter: str) -> int | None:
-        """How much a counter of the target grew over the run; None where it was not read before and after."""
-        if counter not in self._end_sample:
-            return None
+    @property
+    def why_not_counted(self) -> str:
+        """Why the target's own count of requests says nothing of this run; empty where it does."""
+        if self.target.metrics_url is None:
+            return "the address of the target's metrics is not known"
         if not self._begin_sample:
+            return "the target's metrics were not read before the run"
+        if REQUESTS not in self._end_sample:
+            return "the target's count of requests was not read after the run"
+        return "the target's count of requests went backwards: it was restarted" if self._has_restarted else ""
+
+    def growth_of(self, counter: str) -> int | None:
+        """How much a counter of the target grew over the run; None where that cannot be said."""
+        if self.why_not_counted or counter not in self._end_sample:
             return None
         # A counter without any count yet is not in the exposition: before the first request its value is 0.
         return round(self._end_sample[counter] - self._begin_sample.get(counter, 0.0))
@@ -74,6 +99,7 @@ class Recording:
         for point in self.tally.finish():
             self.folder.append_series(point)
         self._end_sample = self._settled_sample()
+        self._watch_count(self._end_sample)
 
     def _record_next(self) -> bool:
         try:
@@ -107,7 +133,13 @@ class Recording:
                 unix, sample = self._samples.get_nowait()
             except queue.Empty:
                 return
+            self._watch_count(sample)
             self.tally.add_target(unix - started.unix, sample)
+
+    def _watch_count(self, sample: dict[str, float]) -> None:
+        counted = sample.get(REQUESTS, self._counted_last)
+        self._has_restarted |= counted < self._counted_last
+        self._counted_last = counted
 
     def _scraper(self) -> Scraper | None:
         if self.target.metrics_url is None:
@@ -117,22 +149,14 @@ class Recording:
             self.target.metrics_url, self.target.stack.metrics, lambda unix, sample: deliver((unix, sample))
         )
 
-    def _sample(self) -> dict[str, float]:
-        if self.target.metrics_url is None:
-            return {}
-        try:
-            return scrape(self.target.metrics_url, self.target.stack.metrics)
-        except (OSError, ValueError):
-            return {}
-
     def _settled_sample(self) -> dict[str, float]:
         """The target's counters once they cover what ended here; a server counts a request after its last byte."""
         totals = sum(stage.finished + stage.failed for stage in self.tally.stages.values())
-        wanted = self._begin_sample.get("requests_total", 0.0) + totals
+        wanted = self._begin_sample.get(REQUESTS, 0.0) + totals
         deadline = time.monotonic() + SETTLE_S
         while True:
-            sample = self._sample()
-            if sample.get("requests_total", 0.0) >= wanted or time.monotonic() >= deadline:
+            sample = read_sample(self.target)
+            if sample.get(REQUESTS, 0.0) >= wanted or time.monotonic() >= deadline:
                 return sample
             time.sleep(SETTLE_STEP_S)
 

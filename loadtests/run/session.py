@@ -3,6 +3,7 @@
 import os
 import resource
 import secrets
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from loadtests.run.generator import Generator
 from loadtests.run.preflight import ask_identity, check, find_problems
 from loadtests.run.progress import Progress
 from loadtests.run.provenance import read_git, read_versions
-from loadtests.run.recording import Recording
+from loadtests.run.recording import REQUESTS, Recording, read_sample
 from loadtests.run.reset import reset_lab
 from loadtests.run.settings import RunSettings
 from loadtests.run.target import Target, load_lab_state, resolve_target
@@ -43,6 +44,7 @@ PRECEDENCE = (
 class Prepared:
     """A profile as it will run, against the target it will run on."""
 
+    name: str
     declared: Profile
     length_s: float
     target: Target
@@ -54,8 +56,9 @@ def run_profiles(names: Sequence[str], settings: RunSettings, console: Console, 
     announce(prepared, settings, console, ui=ui)
     codes = []
     for each in prepared:
-        codes.append(run_one(each, settings, console, ui=ui))
-        if codes[-1] is ExitCode.INTERRUPTED:
+        code, is_last = run_one(each, settings, console, ui=ui)
+        codes.append(code)
+        if is_last:
             break
     return next(code for code in PRECEDENCE if code in codes)
 
@@ -67,7 +70,7 @@ def prepare(name: str, settings: RunSettings) -> Prepared:
     target = resolve_target(declared.stack, settings.environ, load_lab_state(settings.lab_dir))
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     check(find_problems(scaled, target, settings.results_root, open_files_limit=limit))
-    return Prepared(declared, scaled.duration_s, target)
+    return Prepared(name, declared, scaled.duration_s, target)
 
 
 def announce(prepared: Sequence[Prepared], settings: RunSettings, console: Console, *, ui: bool) -> None:
@@ -89,8 +92,8 @@ def announce(prepared: Sequence[Prepared], settings: RunSettings, console: Conso
         )
 
 
-def run_one(prepared: Prepared, settings: RunSettings, console: Console, *, ui: bool) -> ExitCode:
-    """One run from its folder to its exit code."""
+def run_one(prepared: Prepared, settings: RunSettings, console: Console, *, ui: bool) -> tuple[ExitCode, bool]:
+    """One run from its folder to its exit code, and whether a person or the system wants no further one."""
     target, profile = prepared.target, prepared.declared
     if profile.reset and target.lab is not None:
         reset_lab(target.lab)
@@ -103,8 +106,9 @@ def run_one(prepared: Prepared, settings: RunSettings, console: Console, *, ui: 
         time_scale=settings.time_scale,
         targets=target.urls,
     )
+    # What takes time comes before the folder: interrupted in it, no folder without a result is left behind.
+    before, begin_sample = take_snapshot(settings.root), read_sample(target)
     folder = RunFolder.create(settings.results_root, plan)
-    before = take_snapshot(settings.root)
     log_path = folder.path / "generator.log"
     ui_port = settings.ui_port if ui else None
     generator = Generator.start(
@@ -113,22 +117,27 @@ def run_one(prepared: Prepared, settings: RunSettings, console: Console, *, ui: 
     if ui:
         console.print(f"Locust's web UI: http://127.0.0.1:{ui_port} (press Start there; Ctrl-C here ends it)")
     try:
-        recording = Recording(Tally(plan), folder, generator, target)
+        recording = Recording(Tally(plan), folder, generator, target, begin_sample)
         with recording.handling_signals():
-            code = _record_and_judge(recording, before, created_unix, settings, console)
-        return _let_go(generator, recording, code, console, stays_open=ui)
+            code = _record_and_judge(recording, before, created_unix, prepared.name, settings, console)
+        code = _let_go(generator, recording, code, console, stays_open=ui)
+        return code, recording.is_interrupted or recording.is_asked_to_leave
     finally:
         generator.kill()
 
 
 def _record_and_judge(
-    recording: Recording, before: dict[str, Any], created_unix: float, settings: RunSettings, console: Console
+    recording: Recording,
+    before: dict[str, Any],
+    created_unix: float,
+    name: str,
+    settings: RunSettings,
+    console: Console,
 ) -> ExitCode:
     """Follows the run to its end, writes its result, prints its summary."""
     tally, folder, target = recording.tally, recording.folder, recording.target
     with Progress(tally, console) as progress:
         recording.follow(progress.show)
-    after = take_snapshot(settings.root)
     result = build_result(
         tally,
         created_unix=created_unix,
@@ -136,12 +145,21 @@ def _record_and_judge(
         versions=read_versions(),
         git=_git_state(settings),
         is_interrupted=recording.is_interrupted,
-        repeat_command=_repeat_command(tally.plan, settings),
+        repeat_command=_repeat_command(name, tally.plan, settings),
     )
-    difference = compute_difference(settings.root, before, after)
-    write_all(folder, result, {"before": before, "after": after, "difference": difference})
+    write_all(folder, result, _environment_since(before, settings))
     console.print(build_terminal_summary(result, os.path.relpath(folder.path)), soft_wrap=False)
     return result.verdict.exit_code
+
+
+def _environment_since(before: dict[str, Any], settings: RunSettings) -> dict[str, Any]:
+    """The environment before and after; a snapshot that fails now must not cost the run that was measured."""
+    try:
+        after = take_snapshot(settings.root)
+        difference = compute_difference(settings.root, before, after)
+    except HarnessError as error:
+        return {"before": before, "after": None, "difference": None, "problem": str(error)}
+    return {"before": before, "after": after, "difference": difference}
 
 
 def _let_go(
@@ -177,12 +195,13 @@ def _report_target(target: Target, recording: Recording) -> TargetReport:
     facts = {}
     for service, said in ask_identity(target).items():
         for name, value in (said or {}).items():
-            facts[f"{service} {name}"] = str(value)
+            facts[f"{service} {name}"] = value
     return TargetReport(
         urls=target.urls,
         is_mock=target.lab is not None,
-        requests_counted=recording.growth_of("requests_total"),
+        requests_counted=recording.growth_of(REQUESTS),
         errors_counted=recording.growth_of("errors_total"),
+        not_counted=recording.why_not_counted,
         facts=facts,
     )
 
@@ -194,6 +213,19 @@ def _git_state(settings: RunSettings) -> GitState | None:
     return GitState(sha=state["sha"], is_dirty=bool(state["dirty"]))
 
 
-def _repeat_command(plan: Plan, settings: RunSettings) -> str:
-    overrides = "".join(f" {name.upper()}={value}" for name, value in settings.overrides.items())
-    return build_repeat_command(plan) + overrides
+def _repeat_command(name: str, plan: Plan, settings: RunSettings) -> str:
+    """The same run again on the same target, by the profile's own file where one was given; without the API key."""
+    # No other variable: a name such as TARGET_TOKEN is not ours, and an address with ? may hold a secret.
+    names = (
+        "TARGET",
+        "TARGETS_ALLOWED",
+        "TARGET_METRICS",
+        *(f"TARGET_{service.upper()}" for service in plan.targets),
+    )
+    given = {key: value for key in names if (value := settings.environ.get(key)) and "?" not in value}
+    variables = {**{key.upper(): value for key, value in settings.overrides.items()}, **given}
+    words = [f"{key}={shlex.quote(value)}" for key, value in variables.items()]
+    if not name.endswith((".yaml", ".yml")):
+        return " ".join([build_repeat_command(plan), *words])
+    scale = [] if plan.time_scale == 1 else [f"TIME_SCALE={plan.time_scale:g}"]
+    return " ".join([*scale, *words, ".venv/bin/python -m loadtests run", shlex.quote(name)])

@@ -107,6 +107,8 @@ def _checked_url(variable: str, url: str) -> str:
         raise UsageError(
             f"{variable}: holds a user name or password, which would reach the results; use API_KEY instead"
         )
+    if variable != "TARGET_METRICS" and (parts.query or parts.fragment):
+        raise UsageError(f"{variable}: got an address with ? or #, want one such as http://127.0.0.1:8000")
     return url.rstrip("/")
 
 

@@ -171,3 +171,6 @@ def test_an_unexplained_difference_breaks_on_the_mock_and_warns_on_a_real_target
     assert _check("reconciliation", tally, counted=99).outcome == "warning"
     assert _check("reconciliation", tally, counted=100).outcome == "ok"
     assert _check("reconciliation", tally).outcome == "skipped"
+    unread = TargetReport(urls={}, is_mock=True, not_counted="it was restarted")
+    assert _check("reconciliation", tally, unread).outcome == "warning"
+    assert _check("reconciliation", tally, unread).detail == "it was restarted"

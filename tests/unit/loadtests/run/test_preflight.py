@@ -81,5 +81,22 @@ def test_identity_keeps_only_what_names_the_target() -> None:
     assert ask_identity(TARGET, get) == {"consoul": {"service": "consoul", "version": "1"}}  # type: ignore[arg-type]
 
 
+def test_identity_is_text_that_a_result_can_hold() -> None:
+    get = answer(200, b'{"service":"\\ud800 \\u001b[31mred","version":{"deep":1}}')
+
+    assert ask_identity(TARGET, get) == {"consoul": {"service": " red", "version": "{'deep': 1}"}}  # type: ignore[arg-type]
+
+
+def test_identity_of_a_target_that_nests_without_end_is_unknown() -> None:
+    assert ask_identity(TARGET, answer(200, b"[" * 200_000)) == {"consoul": None}  # type: ignore[arg-type]
+
+
+def test_what_a_target_says_cannot_reach_the_terminal_as_it_is(tmp_path: Path) -> None:
+    problems = find(tmp_path, answer(503, b"\x1b]0;owned\x07\x1b[2Jsorry"))
+
+    assert "\x1b" not in problems[0].text
+    assert "want 200: sorry" in problems[0].text
+
+
 def test_identity_of_a_target_that_speaks_no_json_is_unknown() -> None:
     assert ask_identity(TARGET, answer(200, b"hello")) == {"consoul": None}  # type: ignore[arg-type]

@@ -128,3 +128,9 @@ def test_unreadable_state_file_is_an_error_with_the_way_out(tmp_path: Path, chan
     _write_state(tmp_path, **changes)
     with pytest.raises(UsageError, match="make down"):
         load_lab_state(tmp_path)
+
+
+def test_a_query_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError, match=r"address with \? or #") as caught:
+        resolve_target("consoul", {"TARGET": "http://127.0.0.1:8000/?key=canary"}, None)
+    assert "canary" not in str(caught.value)
