@@ -35,13 +35,13 @@ class Answer:
         self.status = CLIENT_GONE
         self.has_started = False
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Passes one message on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.has_started = True
             message["headers"] = [*message["headers"], self._header]
-        await self._send(message)
+        return self._send(message)
 
 
 class ClientGoneError(Exception):

@@ -36,8 +36,15 @@ def check(limit: Limit, stored: Arrival | None, now_us: int, cost: int = 1) -> t
     excess_us = after.whole_us - now_us - period_us
     if excess_us > 0 or (excess_us == 0 and after.part > 0):
         retry_us = excess_us + (after.part > 0)
-        return Verdict(False, limit, _remaining(start, limit, now_us), _seconds(start, now_us), retry_us / 1e6), start
-    return Verdict(True, limit, _remaining(after, limit, now_us), _seconds(after, now_us), 0.0), after
+        return build_verdict(False, limit, start.whole_us - now_us, start.part, retry_us), start
+    return build_verdict(True, limit, after.whole_us - now_us, after.part), after
+
+
+def build_verdict(allowed: bool, limit: Limit, ahead_us: int, part: int, retry_us: int = 0) -> Verdict:
+    """Returns the verdict on a limit whose arrival lies `ahead_us` plus `part`/count microseconds ahead of now."""
+    period_us = limit.period_s * MICROSECONDS
+    remaining = max(0, ((period_us - ahead_us) * limit.count - part) // period_us)
+    return Verdict(allowed, limit, remaining, (ahead_us + (part > 0)) / 1e6, retry_us / 1e6)
 
 
 def check_all(
@@ -59,13 +66,3 @@ def _advance(start: Arrival, limit: Limit, cost: int) -> Arrival:
     whole, rest = divmod(limit.period_s * MICROSECONDS, limit.count)
     carry, part = divmod(start.part + cost * rest, limit.count)
     return Arrival(start.whole_us + cost * whole + carry, part)
-
-
-def _remaining(arrival: Arrival, limit: Limit, now_us: int) -> int:
-    period_us = limit.period_s * MICROSECONDS
-    free_us = now_us + period_us - arrival.whole_us
-    return max(0, (free_us * limit.count - arrival.part) // period_us)
-
-
-def _seconds(arrival: Arrival, now_us: int) -> float:
-    return max(0, arrival.whole_us + (arrival.part > 0) - now_us) / 1e6

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Range = tuple[float, float]
 
@@ -18,8 +19,7 @@ class LatencyProfile:
     tokens: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(NamedTuple):
     """One answer's plan: seconds to the first token, seconds between later ones, and how many there are."""
 
     first_token_s: float

@@ -18,7 +18,7 @@ class ModelCard:
 
     def cost(self, input_tokens: int, output_tokens: int) -> float:
         """Returns US dollars, to a millionth."""
-        return round((input_tokens * self.input_price + output_tokens * self.output_price) / 1e6, 6)
+        return round(input_tokens * self.input_price + output_tokens * self.output_price) / 1e6
 
 
 _CARDS = {

@@ -1,5 +1,7 @@
 """Text of simulated answers, and how many tokens a text counts for."""
 
+import functools
+
 _WORDS = [
     "the",
     "load",
@@ -38,6 +40,7 @@ _RUN = [_WORDS[index % len(_WORDS)] for index in range(_LONGEST + len(_WORDS))]
 CHARACTERS_PER_TOKEN = 4
 
 
+@functools.lru_cache(maxsize=256)
 def build_answer(tokens: int, start: int) -> str:
     """Returns a text of `tokens` words (at most 4096), beginning at word `start` of the stock text."""
     first = start % len(_WORDS)

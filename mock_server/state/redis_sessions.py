@@ -64,9 +64,12 @@ class RedisSessions:
 
     def _decode(self, stored: bytes) -> Session:
         try:
-            return self._decoder.decode(stored)
+            session = self._decoder.decode(stored)
         except (msgspec.DecodeError, RecursionError):
-            raise StorageUnavailableError("The stored session cannot be read.", retry_after_s=1.0) from None
+            session = None
+        if session is None or not bytes(session.messages).startswith(b"["):
+            raise StorageUnavailableError("The stored session cannot be read.", retry_after_s=1.0)
+        return session
 
 
 def _beginning(session: Session) -> str:

@@ -1,6 +1,6 @@
 """Sessions: what one holds, and the rule by which a turn is appended; the stores agree on it."""
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -12,7 +12,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     content: str
 
 
-class Turn(NamedTuple):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """What one turn adds: what was asked and answered, each with the tokens it counts for."""
 
     asked: Message
@@ -24,8 +24,8 @@ class Turn(NamedTuple):
 class Session(msgspec.Struct, frozen=True, gc=False):
     """A conversation. `version` counts saved turns; with `created_at` it says which state a writer has seen.
 
-    These two come first: the script that saves compares the beginning of the stored text. `messages` stay JSON, since
-    no turn reads the words of earlier ones; `tokens` has one entry for each of them.
+    These two come first: the script that saves compares the beginning of the stored text. `messages` is a JSON list
+    and stays text, since no turn reads the words of earlier ones; `tokens` has one entry for each of them.
     """
 
     version: int
@@ -34,30 +34,45 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     model: str
     owner: str | None
     tokens: list[int]
-    messages: list[msgspec.Raw]
+    messages: msgspec.Raw
 
 
 _encode = msgspec.json.Encoder().encode
+# Between two messages, and nowhere else: inside of one, the quotes would be escaped.
+_BOUNDARY = b'},{"role":"'
 
 
 def create_session(model: str, owner: str | None, now: str) -> Session:
     """Returns a session without messages that no store holds yet."""
-    return Session(0, now, now, model, owner, [], [])
+    return Session(0, now, now, model, owner, [], msgspec.Raw(b"[]"))
 
 
 def append_turn(session: Session, turn: Turn, now: str, max_messages: int) -> Session:
     """Returns the session after one more turn, its history cut to the newest `max_messages`."""
     tokens = [*session.tokens, turn.asked_tokens, turn.answered_tokens]
-    messages = [*session.messages, msgspec.Raw(_encode(turn.asked)), msgspec.Raw(_encode(turn.answered))]
+    surplus = max(0, len(tokens) - max_messages)
+    kept = _drop_oldest(bytes(session.messages), surplus)
+    added = _encode([turn.asked, turn.answered])
+    messages = kept[:-1] + b"," + added[1:] if len(kept) > 2 else added
     return Session(
         session.version + 1,
         session.created_at,
         now,
         session.model,
         session.owner,
-        tokens[-max_messages:],
-        messages[-max_messages:],
+        tokens[surplus:],
+        msgspec.Raw(messages),
     )
+
+
+def _drop_oldest(messages: bytes, count: int) -> bytes:
+    """Returns the JSON list without its first `count` messages; empty when there are no more than that."""
+    start = 0
+    for _ in range(count):
+        start = messages.find(_BOUNDARY, start + 1)
+        if start < 0:
+            return b"[]"
+    return b"[" + messages[start + 2 :] if count else messages
 
 
 class SessionStore(Protocol):

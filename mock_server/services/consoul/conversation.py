@@ -1,7 +1,8 @@
 """One turn of a conversation: load, ask the provider through its breaker, save. Knows no transport."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+import msgspec
 
 from mock_server.core.breaker import BreakerState, CircuitBreaker, Refusal
 from mock_server.core.clock import Clock
@@ -22,7 +23,7 @@ from mock_server.state.sessions import Message, SessionStore, Turn, create_sessi
 from mock_server.state.turnstile import Turnstile
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """What one turn gave; `provider_s` is the time spent on the provider."""
 
     response: str
@@ -56,7 +57,8 @@ class Conversation:
         Raises SessionNotFoundError for another owner's session, StorageUnavailableError, CircuitOpenError,
         ProviderFailedError.
         """
-        async with self._turnstile.enter(session_id):
+        await self._turnstile.acquire(session_id)
+        try:
             session = await self._sessions.load(session_id)
             if session is None:
                 session = create_session(model or DEFAULT_MODEL, owner, format_time(self._clock.wall_s()))
@@ -71,6 +73,8 @@ class Conversation:
             turn = Turn(Message("user", text), asked_tokens, Message("assistant", completion.text), completion.tokens)
             if await self._sessions.append(session_id, session, turn, now):
                 self._metrics.state.sessions_created.inc()
+        finally:
+            self._turnstile.release(session_id)
         usage = self._count(card, asked_tokens + sum(session.tokens), completion.tokens)
         return Reply(completion.text, session.model, usage, now, provider_s)
 

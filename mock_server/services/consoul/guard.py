@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
+import msgspec
 from prometheus_client import Counter
 
 from mock_server.asgi import ANSWER_HEADERS, Headers, Scope
@@ -16,7 +16,7 @@ from mock_server.state.limiter import Limiter
 DEFAULT_TIER = "default"
 
 
-class Caller(NamedTuple):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """`identity` is a digest; `owner` is what sessions belong to: the key's digest, or None while auth is off."""
 
     identity: str

@@ -5,7 +5,8 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+
+import msgspec
 
 from mock_server.core.latency import Draw, LatencyProfile, draw
 from mock_server.core.text import build_answer
@@ -30,7 +31,7 @@ class ProviderConfig:
     failure_kind: str = "error"
 
 
-class Completion(NamedTuple):
+class Completion(msgspec.Struct, frozen=True, gc=False):
     """A provider's whole answer."""
 
     text: str

@@ -10,6 +10,7 @@ import pytest
 from mock_server.core.gcra import Arrival, check_all
 from mock_server.core.identity import key_digest
 from mock_server.core.limits import Limit, parse_limits
+from mock_server.errors import StorageUnavailableError
 from mock_server.state.address import parse_address
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.limiter import RedisLimiter
@@ -79,7 +80,29 @@ async def test_session_gone_between_load_and_save_is_made_anew_with_its_turns(
     await store.append("a", seen, build_turn("two"), NOW)
     stored = await store.load("a")
     assert stored is not None
-    assert len(stored.messages) == 4
+    assert len(json.loads(bytes(stored.messages))) == 4
+
+
+@pytest.mark.parametrize("stored", [b"{}", b"null", b"", b"\xff", b"[" * 5000, b'{"version":1}'])
+async def test_unreadable_sessions_are_said_to_be_so_and_kept(
+    clients: list[Coalescer], redis_server: RedisServer, stored: bytes
+) -> None:
+    store = RedisSessions(clients[0], "p", ttl_s=50, max_messages=10)
+    redis_server.client().set("p:a", stored)
+    with pytest.raises(StorageUnavailableError, match="cannot be read"):
+        await store.load("a")
+    assert redis_server.client().get("p:a") == stored
+
+
+async def test_messages_that_are_no_list_are_not_appended_to(
+    clients: list[Coalescer], redis_server: RedisServer
+) -> None:
+    store = RedisSessions(clients[0], "p", ttl_s=50, max_messages=10)
+    await store.append("a", create_session("gpt-4", None, NOW), build_turn("one"), NOW)
+    whole = json.loads(redis_server.client().get("p:a") or b"")
+    redis_server.client().set("p:a", json.dumps(whole | {"messages": {"no": "list"}}))
+    with pytest.raises(StorageUnavailableError, match="cannot be read"):
+        await store.load("a")
 
 
 async def test_c01_c02_a_thousand_at_once_over_four_clients_admit_exactly_the_limit(clients: list[Coalescer]) -> None:
@@ -114,6 +137,13 @@ async def test_script_does_the_arithmetic_of_the_core(clients: list[Coalescer], 
         await asyncio.sleep(rng.random() * 0.01)
     assert differences == 0
     assert 0 < refused < 300
+
+
+async def test_what_remains_is_exact_where_products_leave_the_whole_numbers_of_lua(clients: list[Coalescer]) -> None:
+    limiter, limit = RedisLimiter(clients[0], "r"), Limit(999_999_937, 86_400)
+    for number in range(1, 200):
+        verdict = await limiter.check(str(number), (limit,), cost=number)
+        assert verdict.remaining == limit.count - number
 
 
 def _time_us(parts: object) -> int:

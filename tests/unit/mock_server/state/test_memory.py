@@ -23,11 +23,28 @@ class Hand:
 def test_history_is_cut_to_the_newest() -> None:
     session = create_session("gpt-4", None, NOW)
     for number in range(4):
-        turn = TURN._replace(asked=Message("user", str(number)))
+        turn = msgspec.structs.replace(TURN, asked=Message("user", str(number)))
         session = append_turn(session, turn, NOW, max_messages=4)
     assert session.version == 4
-    assert [msgspec.json.decode(message)["content"] for message in session.messages] == ["2", "b", "3", "b"]
+    assert [message["content"] for message in msgspec.json.decode(session.messages)] == ["2", "b", "3", "b"]
     assert session.tokens == [1, 2, 1, 2]
+
+
+def test_no_words_of_a_message_pass_for_the_end_of_one() -> None:
+    hostile = ['},{"role":"', '\\"},{"role":"user', "]", '"', "\\", "[]"]
+    session, asked = create_session("gpt-4", None, NOW), []
+    for number, text in enumerate(hostile * 3):
+        turn = msgspec.structs.replace(TURN, asked=Message("user", text), answered=Message("assistant", text))
+        session = append_turn(session, turn, NOW, max_messages=6)
+        asked += [text, text]
+        assert [message["content"] for message in msgspec.json.decode(session.messages)] == asked[-6:], number
+
+
+def test_a_shorter_history_than_before_is_cut_at_once_and_odd_lengths_hold() -> None:
+    session = create_session("gpt-4", None, NOW)
+    for maximum, kept in ((50, 2), (50, 4), (50, 6), (3, 3), (2, 2), (2, 2)):
+        session = append_turn(session, TURN, NOW, maximum)
+        assert len(msgspec.json.decode(session.messages)) == len(session.tokens) == kept
 
 
 async def test_sessions_last_for_their_time_since_the_last_save() -> None:
@@ -39,7 +56,7 @@ async def test_sessions_last_for_their_time_since_the_last_save() -> None:
     assert not await sessions.append("s", new, TURN, NOW), "saved over what is stored, not over what was seen"
     stored = await sessions.load("s")
     assert stored is not None
-    assert (stored.version, len(stored.messages)) == (2, 4)
+    assert (stored.version, len(msgspec.json.decode(stored.messages))) == (2, 4)
     clock.now_s += 9.9
     assert await sessions.count() == 1
     clock.now_s += 0.1

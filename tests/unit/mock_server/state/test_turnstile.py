@@ -1,6 +1,17 @@
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 from mock_server.state.turnstile import Turnstile
+
+
+@contextlib.asynccontextmanager
+async def hold(turnstile: Turnstile, key: str) -> AsyncIterator[None]:
+    await turnstile.acquire(key)
+    try:
+        yield
+    finally:
+        turnstile.release(key)
 
 
 async def settle() -> None:
@@ -13,7 +24,7 @@ async def test_one_at_a_time_in_order_of_arrival() -> None:
 
     async def pass_through(number: int) -> None:
         nonlocal inside
-        async with turnstile.enter("key"):
+        async with hold(turnstile, "key"):
             inside += 1
             assert inside == 1
             await asyncio.sleep(0)
@@ -26,7 +37,7 @@ async def test_one_at_a_time_in_order_of_arrival() -> None:
 
 async def test_other_keys_do_not_wait() -> None:
     turnstile = Turnstile()
-    async with turnstile.enter("a"), asyncio.timeout(1), turnstile.enter("b"):
+    async with hold(turnstile, "a"), asyncio.timeout(1), hold(turnstile, "b"):
         pass
 
 
@@ -34,7 +45,7 @@ async def test_cancelled_waits_leave_the_queue_intact() -> None:
     turnstile, done = Turnstile(), []
 
     async def pass_through(number: int) -> None:
-        async with turnstile.enter("key"):
+        async with hold(turnstile, "key"):
             done.append(number)
 
     await turnstile.acquire("key")
@@ -51,6 +62,6 @@ async def test_cancelled_waits_leave_the_queue_intact() -> None:
 async def test_keys_are_forgotten_when_nobody_holds_them() -> None:
     turnstile = Turnstile()
     for number in range(100):
-        async with turnstile.enter(str(number)):
+        async with hold(turnstile, str(number)):
             pass
     assert not turnstile._queues
