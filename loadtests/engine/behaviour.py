@@ -138,19 +138,20 @@ class Caller:
         late_s = started_s - planned_s
         intended_s = planned_s if self._is_open else started_s
         payload = render_request(request.head, body)
-        client = self._clients.get(request.service) or self._connect(request.service)
         answer: Answer | None = None
-        outcome = Outcome.NO_ANSWER
         try:
+            client = self._clients.get(request.service) or self._connect(request.service)
             answer = client.exchange(payload)
+            ended_s = clock()
+            outcome = self._judge(request, answer)
         except TransportError as error:
-            if error.kind == "timeout":
-                outcome = Outcome.TIMED_OUT
+            ended_s = clock()
+            outcome = Outcome.TIMED_OUT if error.kind == "timeout" else Outcome.NO_ANSWER
             recorder.explain(self.stage, request.index, error.kind, str(error))
         except BaseException:
+            # Killed, or a check of ours that broke: the ledger must balance even so.
             recorder.cut(self.stage, late_s)
             raise
-        ended_s = clock()
         recorder.end(
             self.stage,
             request.index,
@@ -161,7 +162,7 @@ class Caller:
             answer.status if answer else 0,
             len(payload),
             answer.received if answer else 0,
-            self._judge(request, answer) if answer else outcome,
+            outcome,
         )
         return answer
 

@@ -34,7 +34,7 @@ def check_reply(answer: Answer) -> str | None:
     """What is wrong with the body of a successful answer: not JSON, no `response`, or an `error`; None if nothing."""
     try:
         reply = _decoder.decode(answer.body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return "body is not a JSON object"
     if reply.response is msgspec.UNSET or bytes(reply.response) == b"null":
         return "body has no response"

@@ -1,5 +1,6 @@
 """The caller: which clock a request is timed on, how its answer is judged, and that it is counted once."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -121,6 +122,19 @@ def test_judgement(
     cell = scene.send()
     assert (cell.finished, cell.refused, cell.failed) == counts
     assert dict(cell.failures) == failures
+    assert scene.recorder.in_flight == 0
+
+
+def test_a_check_that_breaks_leaves_a_ledger_that_balances(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Answer) -> str | None:
+        raise ZeroDivisionError
+
+    scene = Scene(monkeypatch)
+    scene.request = dataclasses.replace(scene.request, check=broken)
+    with pytest.raises(ZeroDivisionError):
+        scene.send()
+    delta = scene.recorder.flush().stages["a"]
+    assert (delta.started, delta.cut_off, delta.requests) == (1, 1, {})
     assert scene.recorder.in_flight == 0
 
 

@@ -73,6 +73,7 @@ def answer(body: bytes) -> Answer:
         (b"<html>", "body is not a JSON object"),
         (b"", "body is not a JSON object"),
         (b'{"response":"hi"', "body is not a JSON object"),
+        (b'{"response":' + b"[" * 200_000, "body is not a JSON object"),
     ],
 )
 def test_a_reply_needs_a_response_and_no_error(body: bytes, problem: str | None) -> None:
