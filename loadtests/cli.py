@@ -14,6 +14,7 @@ from loadtests.errors import LoadTestError, UsageError
 from loadtests.exit_codes import ExitCode
 from loadtests.loader import list_profiles, load_profile
 from loadtests.quantities import format_duration
+from loadtests.results.formats import clean_text
 from loadtests.run.environment import render_snapshot, take_snapshot
 from loadtests.run.redraw import redraw
 from loadtests.run.session import run_profiles
@@ -37,7 +38,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         options = _parse(arguments)
         return int(options.command(options, environ, console))
     except LoadTestError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # Parts of it may come from a target, a file or a variable: nothing of that may steer the terminal.
+        lines = [clean_text(line, 4000) for line in f"error: {error}".split("\n")]
+        print("\n".join(lines), file=sys.stderr)
         return int(error.exit_code)
     except KeyboardInterrupt:
         print("error: interrupted; what was recorded before is in its folder", file=sys.stderr)

@@ -130,24 +130,26 @@ def _scale_levels(changes: list[dict[str, float | None]], profile: Profile, high
 def scale_profile(profile: Profile, factor: float) -> Profile:
     """The profile with every stage and ramp shortened by `factor` (above 0, at most 1; 1 changes nothing).
 
-    Raises UsageError when the profile runs on real clocks, or when a stage would be too short for Locust, which
-    adjusts users once a second.
+    Raises UsageError when the profile runs on real clocks, or when a stage is or would be too short for Locust,
+    which adjusts users once a second.
     """
     if not 0 < factor <= 1:
         raise UsageError(f"TIME_SCALE: got {factor:g}, want a factor above 0 and at most 1")
-    if factor == 1:
-        return profile
-    if profile.real_time:
+    if factor != 1 and profile.real_time:
         raise UsageError(
             f"TIME_SCALE: {profile.stack}/{profile.name} refuses it, its faults and waits run on real clocks; "
             "run it without TIME_SCALE"
         )
     shortest = min(stage.duration_s for stage in profile.stages)
     if not profile.is_open and shortest * factor < 1:
+        name, setting = f"{profile.stack}/{profile.name}", f"TIME_SCALE: got {factor:g}, which makes "
+        wanted = f"at least {1 / shortest:.3g}" if shortest >= 1 else "stages of at least 1 s"
         raise UsageError(
-            f"TIME_SCALE: got {factor:g}, which makes the shortest stage of {profile.stack}/{profile.name} "
-            f"{shortest * factor:g} s; users are adjusted once a second, so want at least {1 / shortest:.3g}"
+            f"{setting if factor != 1 else ''}the shortest stage of {name} {shortest * factor:g} s; "
+            f"users are adjusted once a second, so want {wanted}"
         )
+    if factor == 1:
+        return profile
     stages = []
     for stage in profile.stages:
         changed: dict[str, float] = {"duration_s": stage.duration_s * factor}

@@ -11,6 +11,17 @@ from loadtests.quantities import parse_duration, parse_rate
 
 Seconds = Annotated[float, BeforeValidator(parse_duration)]
 Rate = Annotated[float, BeforeValidator(parse_rate)]
+
+
+def _refuse_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"got {value}, want a number (YAML reads yes, no, on and off as true and false)")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_refuse_boolean)]
+Weight = Annotated[float, BeforeValidator(_refuse_boolean)]
+Status = Annotated[Whole, Field(ge=100, le=599)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 StackName = Literal["consoul", "suite", "kcp", "prompt"]
 
@@ -31,7 +42,7 @@ class Stage(Record):
 
     name: Slug
     duration_s: Seconds = Field(alias="duration", gt=0)
-    users: int | None = Field(default=None, ge=0, le=1_000_000)
+    users: Whole | None = Field(default=None, ge=0, le=1_000_000)
     rate: Rate | None = None
     ramp_s: Seconds | None = Field(default=None, alias="ramp")
     spawn_rate: Rate | None = Field(default=None, gt=0)
@@ -60,7 +71,7 @@ class Threshold(Record):
     stage: Slug | None = None
     request: str | None = None
     hard: bool = True
-    min_samples: int | None = Field(default=None, ge=1)
+    min_samples: Whole | None = Field(default=None, ge=1)
 
 
 class ThinkTime(Record):
@@ -82,15 +93,16 @@ class Profile(Record):
     name: Slug
     description: str = Field(min_length=10)
     stack: StackName
-    seed: int = Field(default=1, ge=0)
+    seed: Whole = Field(default=1, ge=0, lt=2**63)
     stages: tuple[Stage, ...] = Field(min_length=1)
-    mix: dict[str, float] = Field(min_length=1)
+    mix: dict[str, Weight] = Field(min_length=1)
     think_time: ThinkTime = ThinkTime(min=1.0, max=1.0)
-    sessions: Literal["per-user", "fresh"] | Annotated[int, Field(ge=1)] = "per-user"
-    timeout_s: Seconds = Field(default=30.0, alias="timeout", gt=0)
-    max_in_flight: int = Field(default=1000, ge=1, le=100_000)
+    sessions: Literal["per-user", "fresh"] | Annotated[Whole, Field(ge=1, le=1_000_000)] = "per-user"
+    # Histograms end at five minutes: what took longer would be recorded as that.
+    timeout_s: Seconds = Field(default=30.0, alias="timeout", gt=0, le=300)
+    max_in_flight: Whole = Field(default=1000, ge=1, le=100_000)
     arrivals: Literal["poisson", "constant"] = "poisson"
-    expected: tuple[int, ...] = ()
+    expected: tuple[Status, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
     exploratory: bool = False
     reset: bool = True
@@ -122,6 +134,8 @@ class Profile(Record):
         for threshold in self.thresholds:
             if threshold.stage is not None and threshold.stage not in names:
                 raise ValueError(f"threshold on stage {threshold.stage!r}, but the stages are {', '.join(names)}")
+            if any(stage.warmup for stage in self.stages if stage.name == threshold.stage):
+                raise ValueError(f"threshold on stage {threshold.stage!r}, which is warm-up: recorded, never judged")
         return self
 
     @property

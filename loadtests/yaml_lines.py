@@ -1,6 +1,7 @@
 """A YAML file as plain data that knows the line of every key; a key given twice is a problem, not a silent choice."""
 
 import copy
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,13 @@ import yaml
 
 KeyPath = tuple[int | str, ...]
 Problem = tuple[int, str]
+
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+_NUMBER_TAGS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+# YAML 1.1 reads 010 as 8 and 1:30 as 90.
+_OTHER_BASE = re.compile(r"[-+]?0[0-9_bx].*|.*:.*")
+# Far above any profile, far below what aliases of aliases can grow to.
+_MOST_VALUES = 10_000
 
 
 @dataclass(frozen=True)
@@ -50,20 +58,32 @@ def read_document(text: str, name: str) -> Document:
         line = mark.line + 1 if mark else 1
         problems.append((line, f"{name}:{line}: got text that is not YAML, want valid YAML: {error.problem}"))
         data = None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: a date that is none, a number of thousands of digits.
         problems.append((1, f"{name}:1: got text that is not YAML, want valid YAML: {error}"))
+        data = None
+    except RecursionError:
+        problems.append((1, f"{name}:1: got values nested without end, want a profile's few levels"))
         data = None
     return Document(name, data, lines, problems)
 
 
 def _construct(loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath, document: Document) -> Any:
     document.lines.setdefault(path, node.start_mark.line + 1)
+    if len(document.lines) > _MOST_VALUES:
+        raise yaml.MarkedYAMLError(problem=f"over {_MOST_VALUES:,} values", problem_mark=node.start_mark)
     if isinstance(node, yaml.SequenceNode):
         return [_construct(loader, item, (*path, index), document) for index, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
+        if node.tag in _NUMBER_TAGS and _OTHER_BASE.fullmatch(node.value):
+            text = f"{node.value} is a number of another base here; write it in decimal, or a duration as 1m30s"
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
         return loader.construct_object(node, deep=True)
     result: dict[Any, Any] = {}
     for key_node, value_node in node.value:
+        if key_node.tag == _MERGE_TAG:
+            mark = key_node.start_mark
+            raise yaml.MarkedYAMLError(problem="merge keys (<<) are not read; write it out", problem_mark=mark)
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
             key = str(key)

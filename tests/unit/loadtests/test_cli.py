@@ -3,6 +3,7 @@
 import pytest
 
 from loadtests import cli
+from loadtests.errors import UsageError
 
 
 def test_a_defect_of_ours_has_the_code_of_a_broken_harness(
@@ -14,6 +15,17 @@ def test_a_defect_of_ours_has_the_code_of_a_broken_harness(
     monkeypatch.setattr(cli, "list_profiles", break_down)
     assert cli.main(["list"], {}) == 107
     assert "error: the instrument broke (RuntimeError)" in capsys.readouterr().err
+
+
+def test_an_error_keeps_its_lines_and_cannot_steer_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: object) -> list[str]:
+        raise UsageError("first\n  - \x1b[2Jsecond")
+
+    monkeypatch.setattr(cli, "list_profiles", refuse)
+    assert cli.main(["list"], {}) == 104
+    assert capsys.readouterr().err == "error: first\n  - second\n"
 
 
 def test_ctrl_c_outside_a_run_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

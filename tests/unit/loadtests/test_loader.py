@@ -105,6 +105,18 @@ def test_a_good_profile_is_read_by_name_and_by_path(root: Path, write: Write) ->
         ("mix: {chat: 1}", "mix: {chat: 1}\nsessions: 0", "10: sessions: got 0, want per-user, fresh, or a number"),
         ("mix: {chat: 1}", "mix: {chat: 1}\nmix: {chat: 2}", "10: mix: got a key given twice (first on line 9)"),
         ("stack: consoul", "stack: [consoul", "got text that is not YAML"),
+        ("users: 10, ramp: 1m", "users: yes", "5: stages[0].users: got True, want a number (YAML reads yes"),
+        ("mix: {chat: 1}", "mix: {chat: on}", "9: mix.chat: got True, want a number"),
+        ("mix: {chat: 1}", "mix: {chat: 1}\nsessions: yes", "10: sessions: got True, want per-user"),
+        ("mix: {chat: 1}", "mix: {chat: 1}\nsessions: 2000000", "10: sessions: got 2000000, want per-user"),
+        ("mix: {chat: 1}", "mix: {chat: 1}\nexpected: [4290]", "10: expected[0]: got 4290, want: input should be"),
+        ("mix: {chat: 1}", "mix: {chat: 1}\ntimeout: 10m", "10: timeout: got 600.0, want: input should be less"),
+        ("users: 10, ramp: 1m", "users: 010, ramp: 1m", "010 is a number of another base"),
+        ("duration: 2m30s", "duration: 2:30", "2:30 is a number of another base"),
+        ("duration: 2m30s", "<<: {duration: 2m30s}", "merge keys (<<) are not read"),
+        ("name: trial", "name: 2001-13-45", "got text that is not YAML"),
+        ("users: 10, ramp: 1m", "users: " + "9" * 5000, "got text that is not YAML"),
+        ("duration: 2m30s", "duration: 2m30s\n    warmup: true", "stage 'hold', which is warm-up: recorded, never"),
     ],
 )
 def test_what_is_wrong_is_named(root: Path, write: Write, old: str, new: str, wanted: str) -> None:
@@ -132,6 +144,18 @@ def test_all_problems_of_a_file_come_at_once_in_the_order_of_lines(root: Path, w
 def test_files_that_hold_no_profile_are_refused(root: Path, write: Write, text: str) -> None:
     write(text)
     assert problems(root)
+
+
+@pytest.mark.parametrize("text", ["a: &x [*x]", "a: " + "[" * 3000 + "]" * 3000], ids=["cycle", "deep"])
+def test_values_without_end_are_a_problem_and_not_a_crash(root: Path, write: Write, text: str) -> None:
+    write(GOOD + text)
+    assert "nested without end" in problems(root)[0]
+
+
+def test_aliases_of_aliases_do_not_fill_the_memory(root: Path, write: Write) -> None:
+    lines = ["a0: &a0 [lol]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
+    write(GOOD + "\n".join(lines))
+    assert "over 10,000 values" in problems(root)[0]
 
 
 def test_an_unknown_name_gets_a_suggestion_and_the_list(root: Path, write: Write) -> None:
@@ -174,6 +198,9 @@ def test_time_scale_is_refused_where_it_would_lie(profile: Profile) -> None:
         scale_profile(profile.model_copy(update={"real_time": True}), 0.5)
     with pytest.raises(UsageError, match=r"shortest stage of consoul/trial 0\.6 s.*at least 0\.0167"):
         scale_profile(profile, 0.01)
+    short = profile.stages[0].model_copy(update={"duration_s": 0.5, "ramp_s": None})
+    with pytest.raises(UsageError, match=r"^the shortest stage of consoul/trial 0\.5 s.*want stages of at least 1 s"):
+        scale_profile(profile.model_copy(update={"stages": (short,)}), 1)
     for factor in (0, -1, 2, float("nan")):
         with pytest.raises(UsageError, match="above 0 and at most 1"):
             scale_profile(profile, factor)
