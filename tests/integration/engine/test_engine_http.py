@@ -14,6 +14,7 @@ from pathlib import Path
 import gevent
 import pytest
 
+from loadtests.engine import http
 from loadtests.engine.http import Endpoint, OrdinaryClient, SlimClient, TransportError, create_client, render_request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -180,12 +181,38 @@ def test_a_connection_closed_between_requests_is_replaced(start_server: Callable
         closed.clear()
         assert client.exchange(data).body == b"ok"
         assert closed.wait(5)
+        with gevent.Timeout(5):
+            while not client._is_gone:
+                gevent.sleep(0)
     assert server.connections == 3
 
 
-def test_a_reused_connection_that_dies_at_the_request_is_tried_once_more(
-    start_server: Callable[[Serve], Server],
+@pytest.mark.parametrize("silent_s", [0.0, 0.2], ids=["at-once", "later"])
+def test_a_target_that_takes_a_request_and_hangs_up_has_failed(
+    start_server: Callable[[Serve], Server], monkeypatch: pytest.MonkeyPatch, silent_s: float
 ) -> None:
+    def serve(connection: socket.socket, number: int) -> None:
+        take(connection)
+        connection.sendall(OK)
+        take(connection)
+        time.sleep(silent_s)
+
+    if silent_s:
+        monkeypatch.setattr(http, "STALE_AFTER_S", 0.0)
+    server = start_server(serve)
+    client, data = client_of(server)
+    client.exchange(data)
+    with pytest.raises(TransportError, match="closed without an answer") as caught:
+        client.exchange(data)
+    assert (caught.value.kind, server.connections) == ("connection", 1)
+
+
+def test_a_long_idle_connection_closed_as_the_request_is_sent_is_replaced(
+    start_server: Callable[[Serve], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "STALE_AFTER_S", 0.0)
+    monkeypatch.setattr(http, "CROSSED_WITHIN_S", 5.0)
+
     def serve(connection: socket.socket, number: int) -> None:
         while take(connection):
             connection.sendall(OK)
