@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from loadtests.model import Profile, Record, Stage, ThinkTime, Threshold
-from loadtests.results.thresholds import parse_condition
+from loadtests.results.thresholds import LEDGER_METRICS, parse_condition
 from loadtests.schedule import Schedule, implied_ramp_s
 from loadtests.yaml_lines import Document, KeyPath, Problem
 
@@ -89,7 +89,9 @@ def _check_thresholds(document: Document) -> list[Problem]:
         check = item.get("check") if isinstance(item, dict) else item
         if isinstance(check, str):
             try:
-                parse_condition(check)
+                condition = parse_condition(check)
+                if isinstance(item, dict) and item.get("request") is not None and condition.metric in LEDGER_METRICS:
+                    raise ValueError(f"{condition.metric} is counted per stage, not per request; leave `request` out")
             except ValueError as error:
                 where: KeyPath = ("thresholds", index, "check") if isinstance(item, dict) else ("thresholds", index)
                 problems.append(document.problem(where, str(error)))

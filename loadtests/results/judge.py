@@ -10,9 +10,8 @@ from loadtests.results.formats import format_count, format_quantity
 from loadtests.results.histograms import Distribution, is_same_bucket
 from loadtests.results.model import Outcome, ThresholdOutcome
 from loadtests.results.statistics import collect_totals, scope_duration_s
-from loadtests.results.thresholds import RATIO_METRICS, Condition, parse_condition
+from loadtests.results.thresholds import LEDGER_METRICS, RATIO_METRICS, Condition, parse_condition
 
-_LEDGER_METRICS = ("scheduled", "started", "dropped", "cut_off", "late")
 _LEDGER_RATIOS = {"late_ratio": "late", "dropped_ratio": "dropped"}
 
 
@@ -79,7 +78,7 @@ def _read(tally: Tally, threshold: Threshold, condition: Condition, target_value
     duration_s = scope_duration_s(tally, threshold.stage)
     if not duration_s:
         return _Reading(None, 0, "the stage never ran" if threshold.stage else "no judged stage ran")
-    if condition.metric in _LEDGER_METRICS or condition.metric in _LEDGER_RATIOS:
+    if condition.metric in LEDGER_METRICS:
         return _read_ledger(tally, threshold, condition)
     return _read_requests(tally, threshold, condition, duration_s)
 

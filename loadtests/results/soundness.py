@@ -17,6 +17,8 @@ from loadtests.results.model import (
 from loadtests.wire import Arrivals
 
 SUSPECT_RATIO_LIMIT = 0.01
+# A stage of few samples is not lost by a few of them.
+_SUSPECTS_MIN = 10
 CPU_RATIO_WARNING = 0.9
 FATAL_ALARMS = frozenset({"worker_lost"})
 BROKEN_CODE_ALARM = "harness"
@@ -124,13 +126,19 @@ def check_ledger(tally: Tally) -> WatchdogCheck:
 
 
 def check_suspects(tally: Tally) -> WatchdogCheck:
-    """Whether more than 1 % of the samples outside warm-up were disturbed by the generator itself."""
+    """Whether more than 1 % of the samples outside warm-up were disturbed by the generator itself.
+
+    A stage that a threshold judges for itself must hold the same, where it has samples enough to say so.
+    """
     ratio = _suspect_ratio(tally.judged_stages)
     if ratio is None:
         return WatchdogCheck(name="timing", outcome="skipped", detail="no sample outside warm-up")
     detail = f"{format_ratio(ratio)} of samples suspect (limit {format_ratio(SUSPECT_RATIO_LIMIT)})"
     if ratio <= SUSPECT_RATIO_LIMIT:
-        return _ok("timing", detail)
+        spoiled = list(_spoiled_stages(tally))
+        if not spoiled:
+            return _ok("timing", detail)
+        detail = f"{', '.join(spoiled)} (limit {format_ratio(SUSPECT_RATIO_LIMIT)})"
     return _broken("timing", f"spoiled by the generator, which was the bottleneck: {detail}", _MORE_POWER)
 
 
@@ -227,6 +235,14 @@ def _ledger_row(stage: StageTotals) -> LedgerRow:
 def _suspect_ratio(stages: list[StageTotals]) -> float | None:
     samples = sum(stage.finished + stage.failed for stage in stages) or sum(stage.started for stage in stages)
     return round(sum(stage.suspect for stage in stages) / samples, 9) if samples else None
+
+
+def _spoiled_stages(tally: Tally) -> Iterator[str]:
+    for name in dict.fromkeys(each.stage for each in tally.plan.profile.thresholds if each.stage is not None):
+        stage = tally.stages[name]
+        ratio = _suspect_ratio([stage])
+        if ratio is not None and ratio > SUSPECT_RATIO_LIMIT and stage.suspect >= _SUSPECTS_MIN:
+            yield f"{format_ratio(ratio)} of samples of {name} suspect"
 
 
 def _arrival_problems(arrivals: Arrivals, is_poisson: bool) -> Iterator[str]:

@@ -15,6 +15,8 @@ Unit = Literal["s", "ratio", "/s", "count", "%", "MB", "number"]
 TIMED_METRICS = ("latency", "service_time", "ttft", "gap")
 RATIO_METRICS = ("error_ratio", "late_ratio", "refused_ratio", "dropped_ratio")
 COUNT_METRICS = ("scheduled", "started", "finished", "failed", "refused", "dropped", "cut_off", "late")
+# Counted before a request has a name.
+LEDGER_METRICS = ("scheduled", "started", "dropped", "cut_off", "late", "late_ratio", "dropped_ratio")
 AGGREGATES = ("min", "mean", "median", "max")
 TARGET_PREFIX = "target."
 

@@ -111,6 +111,11 @@ def test_a_good_profile_is_read_by_name_and_by_path(root: Path, write: Write) ->
         ("mix: {chat: 1}", "mix: {chat: 1}\nsessions: 2000000", "10: sessions: got 2000000, want per-user"),
         ("mix: {chat: 1}", "mix: {chat: 1}\nexpected: [4290]", "10: expected[0]: got 4290, want: input should be"),
         ("mix: {chat: 1}", "mix: {chat: 1}\ntimeout: 10m", "10: timeout: got 600.0, want: input should be less"),
+        (
+            "{check: error_ratio < 1%, stage: hold}",
+            "{check: dropped == 0, request: POST /chat}",
+            "13: thresholds[1].check: dropped is counted per stage, not per request",
+        ),
         ("users: 10, ramp: 1m", "users: 010, ramp: 1m", "010 is a number of another base"),
         ("duration: 2m30s", "duration: 2:30", "2:30 is a number of another base"),
         ("duration: 2m30s", "<<: {duration: 2m30s}", "merge keys (<<) are not read"),

@@ -80,6 +80,15 @@ def test_more_than_one_percent_suspect_is_broken(suspect: int, outcome: str) -> 
     assert check.outcome == outcome
 
 
+@pytest.mark.parametrize(("suspect", "outcome"), [(9, "ok"), (10, "broken")])
+def test_a_stage_judged_for_itself_may_not_hide_behind_the_run(suspect: int, outcome: str) -> None:
+    tally = _tally(build_stage({"a": build_request([0.1] * 200)}, suspect=suspect))
+    tally.add(build_interval(1, "ramp", {"ramp": build_stage({"a": build_request([0.1] * 5000)})}))
+    check = _check("timing", tally)
+    assert check.outcome == outcome
+    assert ("of hold suspect" in check.detail) == (outcome == "broken")
+
+
 def test_suspects_in_warmup_do_not_count() -> None:
     tally = _tally(build_stage({"a": build_request([0.1] * 10)}, suspect=10), stage="warm")
     assert _check("timing", tally).outcome == "skipped"
