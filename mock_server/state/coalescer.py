@@ -7,27 +7,31 @@ from typing import Any
 
 from mock_server.errors import StorageSaturatedError, StorageUnavailableError
 from mock_server.state.address import RedisAddress
-from mock_server.state.link import Command, Part, RedisLink, ReplyError, pack_command
+from mock_server.state.link import CLOSED, Command, Part, RedisLink, ReplyError, fail_unavailable, pack_command
 
 _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 0.25
 MAX_WAITING = 10_000
 _RETRY_AFTER_S = 1.0
+_REFUSALS_EVERY_S = 1.0
 
 
 class Coalescer:
     """Sends commands, at most `max_in_flight` unanswered at once; the rest wait, at most `MAX_WAITING` of them.
 
-    Connects when first used and again after a loss; nothing is sent twice. Every command ends within about
-    `timeout_s`: with its reply, or with StorageUnavailableError (away) or StorageSaturatedError (queue full).
+    Connects when first used and again after a loss; nothing is sent twice. A command waits at most about `timeout_s`
+    for its turn and as long for its reply; it ends with that, or with StorageUnavailableError (Redis is away) or
+    StorageSaturatedError (too many wait, or for too long).
     """
 
     def __init__(self, address: RedisAddress, max_in_flight: int, timeout_s: float = TIMEOUT_S):
         self._address = address
         self._timeout_s = timeout_s
         self.max_in_flight = max_in_flight
-        self._waiting: deque[Command] = deque()
+        self._waiting: deque[tuple[Command, float]] = deque()
+        self._flushed_s = 0.0
+        self._refused_s = -_REFUSALS_EVERY_S
         self._link: RedisLink | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._flush_due = False
@@ -49,7 +53,7 @@ class Coalescer:
         if len(self._waiting) >= MAX_WAITING:
             future.set_exception(StorageSaturatedError(retry_after_s=_RETRY_AFTER_S))
             return future
-        self._waiting.append((pack_command(parts), future))
+        self._waiting.append(((pack_command(parts), future), loop.time()))
         if not self._flush_due:
             self._flush_due = True
             loop.call_soon(self._flush)
@@ -76,12 +80,19 @@ class Coalescer:
             if self._waiting and self._connecting is None:
                 self._connecting = asyncio.get_running_loop().create_task(self._connect())
             return
+        now_s = asyncio.get_running_loop().time()
         room = self.max_in_flight - self._link.pending
         batch: list[Command] = []
         while self._waiting and len(batch) < room:
-            command = self._waiting.popleft()
-            if not command[1].done():
-                batch.append(command)
+            command, queued_s = self._waiting.popleft()
+            if command[1].done():
+                continue
+            # Only what an earlier flush passed over: a loop that lags makes nothing wait for Redis.
+            if queued_s < self._flushed_s and now_s - queued_s > self._timeout_s:
+                command[1].set_exception(StorageSaturatedError(retry_after_s=_RETRY_AFTER_S))
+                continue
+            batch.append(command)
+        self._flushed_s = now_s
         if batch:
             self._link.send(batch)
 
@@ -90,21 +101,37 @@ class Coalescer:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
 
-    def _on_lost(self, reason: str) -> None:
+    def _on_lost(self, reason: str, unanswered: int) -> None:
         self._link = None
-        self._fail_waiting()
-        self._report_away(reason)
+        if reason == CLOSED:
+            # What waits was not sent: it goes over a new connection, whose failure fails it.
+            self._on_reply()
+        else:
+            self._fail_waiting()
+        if unanswered or reason != CLOSED:
+            self._report_away(reason)
+
+    def _on_error(self, reply: str) -> None:
+        now_s = asyncio.get_running_loop().time()
+        # A refused handshake is told as Redis being away.
+        if self._link is not None and now_s - self._refused_s >= _REFUSALS_EVERY_S:
+            self._refused_s = now_s
+            # Only the first word: the rest may repeat arguments.
+            _log.warning("Redis refused a command (%s): %s", reply.split(" ")[0], self._address)
 
     async def _connect(self) -> None:
-        link = RedisLink(self._timeout_s, self._on_reply, self._on_lost)
+        link = RedisLink(self._timeout_s, self._on_reply, self._on_lost, self._on_error)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._open(link)
                 await self._shake_hands(link)
-        except (OSError, TimeoutError, StorageUnavailableError) as error:
-            link.abort("handshake failed")
+            if not link.is_open:
+                raise ConnectionResetError
+        except (OSError, UnicodeError, TimeoutError, StorageUnavailableError) as error:
+            reason = error.reply.split(" ")[0] if isinstance(error, ReplyError) else type(error).__name__
+            self._report_away(reason)
+            link.abort(reason)
             self._fail_waiting()
-            self._report_away(error.reply.split(" ")[0] if isinstance(error, ReplyError) else type(error).__name__)
             return
         except asyncio.CancelledError:
             link.abort("closing")
@@ -136,9 +163,7 @@ class Coalescer:
 
     def _fail_waiting(self) -> None:
         waiting, self._waiting = self._waiting, deque()
-        for _, future in waiting:
-            if not future.done():
-                future.set_exception(StorageUnavailableError(retry_after_s=_RETRY_AFTER_S))
+        fail_unavailable(future for (_, future), _ in waiting)
 
     def _report_away(self, reason: str) -> None:
         if not self._is_away and reason != "closing":

@@ -13,6 +13,8 @@ from mock_server.errors import StorageUnavailableError
 _GRACE_S = 0.01
 _NOTHING = object()
 
+CLOSED = "connection closed by Redis"
+
 Command = tuple[bytes, asyncio.Future[Any]]
 Part = str | bytes | int | float
 
@@ -39,12 +41,20 @@ class RedisLink(asyncio.Protocol):
     """Matches replies to commands by order, cancelled ones included, so that no reply reaches a wrong caller.
 
     A command unanswered after `timeout_s` ends the link: what Redis did with it is unknown, so order is lost.
+    `on_lost` is told once why the link ended and how many commands that left unanswered; `on_error` of each refusal.
     """
 
-    def __init__(self, timeout_s: float, on_reply: Callable[[], None], on_lost: Callable[[str], None]):
+    def __init__(
+        self,
+        timeout_s: float,
+        on_reply: Callable[[], None],
+        on_lost: Callable[[str, int], None],
+        on_error: Callable[[str], None],
+    ):
         self._timeout_s = timeout_s
         self._on_reply = on_reply
         self._on_lost = on_lost
+        self._on_error = on_error
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=_read_error, notEnoughData=_NOTHING)
         self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
@@ -57,9 +67,15 @@ class RedisLink(asyncio.Protocol):
         """Number of commands sent and not answered."""
         return len(self._pending)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether commands can be sent."""
+        return self._transport is not None
+
     def send(self, commands: Iterable[Command]) -> None:
-        """Writes the packed commands as one piece."""
+        """Writes the packed commands as one piece; on a link that is no longer open they fail."""
         if self._transport is None:
+            fail_unavailable(future for _, future in commands)
             return
         now_s = self._loop.time()
         packed = []
@@ -79,22 +95,23 @@ class RedisLink(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         pending, self._pending = self._pending, deque()
-        for future, _ in pending:
-            if not future.done():
-                future.set_exception(StorageUnavailableError(retry_after_s=1.0))
-        self._on_lost(reason)
+        fail_unavailable(future for future, _ in pending)
+        self._on_lost(reason, len(pending))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not inherit from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
 
+    def eof_received(self) -> None:
+        # Now, and not when the loop gets to `connection_lost`: until then commands would go into a dead connection.
+        self.abort(CLOSED)
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self.abort("connection closed by Redis")
+        self.abort(CLOSED)
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None:
             return
-        self._in_grace = False
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _NOTHING:
@@ -106,6 +123,10 @@ class RedisLink(asyncio.Protocol):
 
     def _settle(self, reply: Any) -> None:
         future, _ = self._pending.popleft()
+        # Not with every piece received: a reply that trickles in would never be late.
+        self._in_grace = False
+        if isinstance(reply, ReplyError):
+            self._on_error(reply.reply)
         if future.done():
             return
         if isinstance(reply, Exception):
@@ -123,6 +144,13 @@ class RedisLink(asyncio.Protocol):
             return
         self._in_grace = left_s <= 0
         self._timer = self._loop.call_later(max(left_s, _GRACE_S), self._check_deadline)
+
+
+def fail_unavailable(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Tells everyone who still waits that Redis is away."""
+    for future in futures:
+        if not future.done():
+            future.set_exception(StorageUnavailableError(retry_after_s=1.0))
 
 
 def _read_error(text: str) -> Exception:

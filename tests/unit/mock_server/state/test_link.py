@@ -1,12 +1,13 @@
 """Replies meet their callers: on a transport of our own, without a socket."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from mock_server.errors import StorageUnavailableError
-from mock_server.state.link import RedisLink, ReplyError, ScriptMissingError
+from mock_server.state.link import CLOSED, RedisLink, ReplyError, ScriptMissingError
 
 
 class FakeTransport(asyncio.Transport):
@@ -22,10 +23,36 @@ class FakeTransport(asyncio.Transport):
         self.is_aborted = True
 
 
+class FakeLoop:
+    """Of a loop, what a link needs: a clock and one timer, both moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.timer: Callable[[], None] | None = None
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> "FakeLoop":
+        self.timer = callback
+        return self
+
+    def cancel(self) -> None:
+        self.timer = None
+
+    def run_timer(self) -> None:
+        if self.timer is not None:
+            timer, self.timer = self.timer, None
+            timer()
+
+
 class Rig:
     def __init__(self) -> None:
-        self.lost: list[str] = []
-        self.link = RedisLink(0.25, lambda: None, self.lost.append)
+        self.lost: list[tuple[str, int]] = []
+        self.errors: list[str] = []
+        self.link = RedisLink(
+            0.25, lambda: None, lambda reason, unanswered: self.lost.append((reason, unanswered)), self.errors.append
+        )
         self.transport = FakeTransport()
         self.link.connection_made(self.transport)
 
@@ -63,13 +90,13 @@ async def test_a16_garbage_ends_the_link_and_fails_whoever_waits(garbage: bytes)
     with pytest.raises(StorageUnavailableError):
         future.result()
     assert rig.transport.is_aborted
-    assert rig.lost == ["not the Redis protocol"]
+    assert rig.lost == [("not the Redis protocol", 1)]
 
 
 async def test_reply_nobody_asked_for_ends_the_link() -> None:
     rig = Rig()
     rig.link.data_received(b":1\r\n")
-    assert rig.lost == ["not the Redis protocol"]
+    assert rig.lost == [("not the Redis protocol", 0)]
 
 
 async def test_lost_connection_fails_every_pending_command_once() -> None:
@@ -78,7 +105,30 @@ async def test_lost_connection_fails_every_pending_command_once() -> None:
     rig.link.connection_lost(None)
     rig.link.connection_lost(None)
     assert all(isinstance(future.exception(), StorageUnavailableError) for future in futures)
-    assert len(rig.lost) == 1
+    assert rig.lost == [(CLOSED, 2)]
+
+
+async def test_end_of_the_stream_ends_the_link_before_anything_more_is_sent() -> None:
+    rig = Rig()
+    rig.link.eof_received()
+    assert rig.lost == [(CLOSED, 0)]
+    (future,) = rig.send(1)
+    assert not rig.transport.written
+    assert isinstance(future.exception(), StorageUnavailableError), "a caller that nobody answers would wait for ever"
+
+
+async def test_a07_a_reply_that_trickles_in_is_late_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    clock = FakeLoop()
+    monkeypatch.setattr(rig.link, "_loop", clock)
+    (future,) = rig.send(1)
+    rig.link.data_received(b"$1000\r\n")
+    clock.now_s += 0.25
+    for _ in range(20):
+        clock.run_timer()
+        rig.link.data_received(b"x")
+    assert rig.lost == [("no reply in time", 1)]
+    assert isinstance(future.exception(), StorageUnavailableError)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +142,7 @@ async def test_a11_error_replies_are_storage_unavailable(reply: str) -> None:
     assert isinstance(error, ReplyError)
     assert isinstance(error, StorageUnavailableError)
     assert reply not in error.message
+    assert rig.errors == [reply]
     assert not rig.transport.is_aborted
     rig.link.abort("closing")
 
