@@ -71,7 +71,11 @@ class Recording:
             return "the target's metrics were not read before the run"
         if REQUESTS not in self._end_sample:
             return "the target's count of requests was not read after the run"
-        return "the target's count of requests went backwards: it was restarted" if self._has_restarted else ""
+        return (
+            "the target's count of requests went backwards: it was restarted, or several instances answer in turn"
+            if self._has_restarted
+            else ""
+        )
 
     def growth_of(self, counter: str) -> int | None:
         """How much a counter of the target grew over the run; None where that cannot be said."""

@@ -1,5 +1,7 @@
 """Bad input ends before any load, with its own exit code, one message that says what to do, and no half folder."""
 
+import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,3 +77,21 @@ def test_bad_time_scale_is_usage(start_run: StartRun, scale: str) -> None:
 
     assert outcome.code == 104
     assert f"TIME_SCALE: got '{scale}'" in outcome.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_ended_before_its_load_says_so_and_leaves_no_folder(
+    start_run: StartRun, number: signal.Signals
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        run = start_run(None, TARGET=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        asked, _ = silent.accept()
+        with asked:
+            run.process.send_signal(number)
+            outcome = run.finish()
+
+    assert outcome.code == 105, outcome.out + outcome.err
+    assert outcome.err.startswith("error: interrupted")
+    assert "Traceback" not in outcome.err
+    assert not list(outcome.results.glob("*-consoul-*"))
