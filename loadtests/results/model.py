@@ -180,7 +180,6 @@ class TargetReport(Record):
     urls: dict[str, str]
     is_mock: bool = False
     requests_counted: int | None = None
-    errors_counted: int | None = None
     not_counted: str = ""
     values: dict[str, float] = Field(default_factory=dict)
     facts: dict[str, str] = Field(default_factory=dict)

@@ -20,6 +20,8 @@ SUSPECT_RATIO_LIMIT = 0.01
 # A stage of few samples is not lost by a few of them.
 _SUSPECTS_MIN = 10
 CPU_RATIO_WARNING = 0.9
+# A process that used less than half a core was late because it was not let run.
+_CPU_RATIO_IDLE = 0.5
 FATAL_ALARMS = frozenset({"worker_lost"})
 BROKEN_CODE_ALARM = "harness"
 
@@ -32,6 +34,7 @@ _GAP_LIMIT = 0.05
 _LAG1_LIMIT = 0.05
 _DISPERSION_LIMIT = 0.1
 _MORE_POWER = "spread the load over more processes or more hosts, or ask for less"
+_QUIET = "end what else runs on this host (its load and steal are in environment.json), and run again"
 _REPORT_DEFECT = "repeat the run; if it happens again, the generator has a defect: keep this folder as evidence"
 
 
@@ -139,6 +142,11 @@ def check_suspects(tally: Tally) -> WatchdogCheck:
         if not spoiled:
             return _ok("timing", detail)
         detail = f"{', '.join(spoiled)} (limit {format_ratio(SUSPECT_RATIO_LIMIT)})"
+    if tally.cpu_ratio_max < _CPU_RATIO_IDLE:
+        busy = f"its busiest second took {format_ratio(tally.cpu_ratio_max)} of a core"
+        return _broken(
+            "timing", f"spoiled by something else on this host, the generator was idle ({busy}): {detail}", _QUIET
+        )
     return _broken("timing", f"spoiled by the generator, which was the bottleneck: {detail}", _MORE_POWER)
 
 

@@ -29,14 +29,25 @@ class Generator:
 
     @classmethod
     def start(
-        cls, root: Path, plan_path: Path, log_path: Path, environ: Mapping[str, str], *, ui_port: int | None
+        cls,
+        root: Path,
+        plan_path: Path,
+        log_path: Path,
+        environ: Mapping[str, str],
+        *,
+        ui_port: int | None,
+        shown_host: str,
     ) -> "Generator":
-        """Starts Locust on `plan_path`, headless or with its web UI on 127.0.0.1:`ui_port`."""
+        """Starts Locust on `plan_path`, headless or with its web UI on 127.0.0.1:`ui_port`.
+
+        `shown_host` is what the web UI names as the target; where load goes is in the plan.
+        """
         read_fd, write_fd = os.pipe()
         mode = ["--headless"] if ui_port is None else ["--web-host", "127.0.0.1", "--web-port", str(ui_port)]
         command = [
             *(sys.executable, "-m", "locust", "-f", str(root / "loadtests" / "locustfile.py")),
-            *("--plan", str(plan_path), "--wire-fd", str(write_fd), "--loglevel", "WARNING", *mode),
+            *("--plan", str(plan_path), "--wire-fd", str(write_fd), "--host", shown_host),
+            *("--loglevel", "WARNING", *mode),
         ]
         try:
             with log_path.open("wb") as log:

@@ -111,8 +111,10 @@ def run_one(prepared: Prepared, settings: RunSettings, console: Console, *, ui: 
     folder = RunFolder.create(settings.results_root, plan)
     log_path = folder.path / "generator.log"
     ui_port = settings.ui_port if ui else None
+    environ = _child_environ(target, settings)
+    shown_host = next(iter(target.urls.values()))
     generator = Generator.start(
-        settings.root, folder.plan_path, log_path, _child_environ(target, settings), ui_port=ui_port
+        settings.root, folder.plan_path, log_path, environ, ui_port=ui_port, shown_host=shown_host
     )
     if ui:
         console.print(f"Locust's web UI: http://127.0.0.1:{ui_port} (press Start there; Ctrl-C here ends it)")
@@ -200,7 +202,6 @@ def _report_target(target: Target, recording: Recording) -> TargetReport:
         urls=target.urls,
         is_mock=target.lab is not None,
         requests_counted=recording.growth_of(REQUESTS),
-        errors_counted=recording.growth_of("errors_total"),
         not_counted=recording.why_not_counted,
         facts=facts,
     )

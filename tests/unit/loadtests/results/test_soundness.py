@@ -80,6 +80,18 @@ def test_more_than_one_percent_suspect_is_broken(suspect: int, outcome: str) -> 
     assert check.outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("cpu_ratio", "whose"), [(0.97, "which was the bottleneck"), (0.02, "something else on this host")]
+)
+def test_late_timing_says_whether_the_generator_was_busy_or_not_let_run(cpu_ratio: float, whose: str) -> None:
+    tally = _tally(build_stage({"a": build_request([0.1] * 100)}, suspect=50))
+    tally.cpu_ratio_max = cpu_ratio
+    check = _check("timing", tally)
+    assert check.outcome == "broken"
+    assert whose in check.detail
+    assert ("more processes" in check.advice) == (cpu_ratio > 0.5)
+
+
 @pytest.mark.parametrize(("suspect", "outcome"), [(9, "ok"), (10, "broken")])
 def test_a_stage_judged_for_itself_may_not_hide_behind_the_run(suspect: int, outcome: str) -> None:
     tally = _tally(build_stage({"a": build_request([0.1] * 200)}, suspect=suspect))
