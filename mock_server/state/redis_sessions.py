@@ -2,7 +2,7 @@
 
 import msgspec
 
-from mock_server.errors import StorageSaturatedError, StorageUnavailableError
+from mock_server.errors import SessionNotFoundError, StorageSaturatedError, StorageUnavailableError
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.script import Script
 from mock_server.state.sessions import Session, Turn, append_turn
@@ -55,7 +55,11 @@ class RedisSessions:
             if stored is None:
                 expected = ""
                 continue
-            seen = self._decode(stored)
+            found = self._decode(stored)
+            if found.owner != seen.owner:
+                # Two keys began a session of one name at once: it belongs to the first.
+                raise SessionNotFoundError
+            seen = found
             expected = _beginning(seen)
         raise StorageSaturatedError("Too many writers on one session.", retry_after_s=1.0)
 

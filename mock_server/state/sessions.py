@@ -84,7 +84,8 @@ class SessionStore(Protocol):
     async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> bool:
         """Saves `turn` after whatever is stored by now, and returns whether that created the session.
 
-        `seen` is what the writer loaded or created. Raises StorageUnavailableError.
+        `seen` is what the writer loaded or created. Raises SessionNotFoundError when the session has become another
+        owner's meanwhile, StorageUnavailableError.
         """
 
     async def count(self) -> int:

@@ -10,7 +10,7 @@ import pytest
 from mock_server.core.gcra import Arrival, check_all
 from mock_server.core.identity import key_digest
 from mock_server.core.limits import Limit, parse_limits
-from mock_server.errors import StorageUnavailableError
+from mock_server.errors import SessionNotFoundError, StorageUnavailableError
 from mock_server.state.address import parse_address
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.limiter import RedisLimiter
@@ -67,6 +67,18 @@ async def test_saving_renews_the_time_to_live_and_counts_the_session(
     # What expired leaves the count.
     redis_server.client().zadd("p:{index}", {"a": 1.0})
     assert await store.count() == 1
+
+
+async def test_two_keys_that_begin_one_session_at_once_do_not_share_it(
+    clients: list[Coalescer], redis_server: RedisServer
+) -> None:
+    stores = [RedisSessions(client, "p", ttl_s=50, max_messages=10) for client in clients]
+    seen = [create_session("gpt-4", owner, NOW) for owner in ("one", "two")]
+    await stores[0].append("a", seen[0], build_turn("mine"), NOW)
+    with pytest.raises(SessionNotFoundError):
+        await stores[1].append("a", seen[1], build_turn("theirs"), NOW)
+    stored = json.loads(redis_server.client().get("p:a") or b"")
+    assert (stored["owner"], len(stored["messages"])) == ("one", 2)
 
 
 async def test_session_gone_between_load_and_save_is_made_anew_with_its_turns(
