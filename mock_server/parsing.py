@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from redis.asyncio.connection import parse_url
@@ -18,17 +19,27 @@ def parse_keys(value: Any) -> frozenset[str]:
     keys = _load_json(text, list) if text.startswith("[") else text.split(",")
     if not all(isinstance(key, str) for key in keys):
         raise ValueError("every key must be a string")
-    return frozenset(key_digest(key.strip()) for key in keys if key.strip())
+    digests = frozenset(_digest(key.strip()) for key in keys if key.strip())
+    if text and not digests:
+        raise ValueError("it names no key; to have no authentication, leave it unset")
+    return digests
 
 
 def parse_tier_keys(value: Any) -> Mapping[str, str]:
     """Returns digest of key → tier from a JSON object key → tier."""
-    return {key_digest(key): tier for key, tier in _load_strings(value).items()}
+    return {_digest(key): tier for key, tier in _load_strings(value).items()}
 
 
 def parse_tier_limits(value: Any) -> Mapping[str, tuple[Limit, ...]]:
     """Returns tier → limits from a JSON object tier → text of limits."""
     return {tier: parse_limits(text) for tier, text in _load_strings(value).items()}
+
+
+def _digest(key: str) -> str:
+    # In what encoding a client would send any other character, HTTP does not say: such a key might never match.
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("a key may hold printable ASCII characters only")
+    return key_digest(key)
 
 
 def parse_redis_url(value: SecretStr | None) -> SecretStr | None:
@@ -38,6 +49,10 @@ def parse_redis_url(value: SecretStr | None) -> SecretStr | None:
     wanted = "write redis://[user:password@]host:port/database, rediss://… or unix://path"
     try:
         parse_url(value.get_secret_value())
+        parts = urlsplit(value.get_secret_value())
+        # redis-py takes database 0 for what it cannot read.
+        if parts.scheme != "unix" and parts.path.strip("/"):
+            int(parts.path.strip("/"))
     except (ValueError, AttributeError) as error:
         raise ValueError(wanted) from error
     return value

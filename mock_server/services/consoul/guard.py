@@ -75,8 +75,8 @@ def _find_key(scope: Scope) -> str | None:
     """Returns the key of `X-API-Key`, else of `Authorization: Bearer`; empty ones count as none."""
     bearer = None
     for name, value in scope["headers"]:
-        if name == b"x-api-key" and value:
-            return str(value, "latin-1")
+        if name == b"x-api-key" and value.strip():
+            return str(value.strip(), "latin-1")
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             bearer = str(value[7:].strip(), "latin-1") or None
     return bearer

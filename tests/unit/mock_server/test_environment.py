@@ -107,6 +107,25 @@ def test_lists_of_keys_may_be_json_or_commas() -> None:
     assert load_settings({"CONSOUL_API_KEYS": '["a","b"]'}).api_key_digests == {key_digest("a"), key_digest("b")}
 
 
+@pytest.mark.parametrize("value", [",", "[]", '[""]', " , "])
+def test_a_list_that_names_no_key_does_not_turn_authentication_off(value: str) -> None:
+    (problem,) = problems_of(CONSOUL_API_KEYS=value)
+    assert "names no key" in problem
+
+
+@pytest.mark.parametrize("variables", [{"CONSOUL_API_KEYS": "clé"}, {"CONSOUL_TIER_KEYS": '{"a\\nb":"t"}'}])
+def test_keys_that_no_header_carries_are_refused_unseen(variables: dict[str, str]) -> None:
+    (problem,) = problems_of(**variables)
+    assert "printable ASCII" in problem
+    assert "cl" not in problem.partition(":")[2].replace("clear", "")
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:6379/one", "redis://127.0.0.1:70000", "http://h"])
+def test_redis_urls_that_lead_elsewhere_than_written_are_refused(url: str) -> None:
+    (problem,) = problems_of(CONSOUL_SESSION_REDIS_URL=url)
+    assert "write redis://" in problem
+
+
 def test_tiers_need_limits() -> None:
     (problem,) = problems_of(CONSOUL_TIER_KEYS='{"k":"gold"}')
     assert "gold" in problem
