@@ -6,7 +6,7 @@ import os
 import sys
 
 from mock_server.environment import load_settings
-from mock_server.errors import PortTakenError, SettingsError
+from mock_server.errors import MetricsFolderError, PortTakenError, SettingsError
 from mock_server.log import configure_logging
 from mock_server.parent.exposition import MetricsFolder, create_registry, serve_metrics
 from mock_server.parent.ports import listen
@@ -19,7 +19,7 @@ _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def main() -> int:
-    """Runs one service until it is told to stop; returns 0, 1 (port taken, worker failed) or 2 (settings)."""
+    """Runs one service until it is told to stop; returns 0, 1 (port taken, no worker starts) or 2 (settings)."""
     parser = argparse.ArgumentParser(prog="python -m mock_server", description="Run one mock service.")
     parser.add_argument("service", choices=["consoul"], help="the service to run")
     service = parser.parse_args().service
@@ -27,7 +27,7 @@ def main() -> int:
         settings = load_settings(os.environ)
         configure_logging(settings.log_level, settings.access_log)
         return _run(service, settings)
-    except (SettingsError, PortTakenError) as error:
+    except (SettingsError, PortTakenError, MetricsFolderError) as error:
         for line in str(error).splitlines():
             print(f"mock_server {service}: {line}", file=sys.stderr)  # noqa: T201 - for the person who started it
         return error.exit_code
@@ -40,7 +40,7 @@ def _run(service: str, settings: Settings) -> int:
         return _supervise(Supervisor(service, settings, sockets, on_death=lambda _: None), settings)
     variable = "CONSOUL_OBSERVABILITY_METRICS_PORT"
     metrics_socket = listen(settings.host, settings.metrics_port, variable, _METRICS_BACKLOG)
-    folder = MetricsFolder(settings.metrics_port)
+    folder = MetricsFolder(settings.host, settings.metrics_port)
     # The client library of the workers reads it when it is imported.
     os.environ[_FOLDER_VARIABLE] = str(folder.path)
     supervisor = Supervisor(service, settings, sockets, on_death=folder.forget)

@@ -3,12 +3,14 @@
 MockError
 ├── SettingsError             the operator: names or values of variables, all problems at once   (exit 2)
 ├── PortTakenError            the operator: the port and, when it can be found, its owner        (exit 1)
+├── MetricsFolderError        the operator: where the workers' metrics cannot be kept, and why   (exit 1)
 └── RequestError              answered to the client as {code, error, message, …}
     ├── OtherClientError      4xx E007   a refusal by the framework that has no class here
     ├── InvalidJsonError      400 E002   ├── InvalidContentError   422 E003   ├── NotFoundError     404 E004
     ├── MethodNotAllowedError 405 E005   ├── RequestTooLargeError  413 E006   ├── InvalidApiKeyError 401 E011
     ├── SessionNotFoundError  404 E012   ├── RateLimitedError      429 E020   ├── OverloadedError   503 E120
     ├── StorageUnavailableError 503 E110 ── StorageSaturatedError 503 E111
+    ├── ShuttingDownError     503 E121
     ├── ProviderFailedError   503 E200   ── ProviderTimeoutError 503 E204, ProviderRateLimitedError 503 E205,
     │                                       ProviderSaturatedError 503 E208
     ├── CircuitOpenError      503 E206   ── CircuitHalfOpenFullError 503 E207
@@ -38,6 +40,12 @@ class SettingsError(MockError):
 
 class PortTakenError(MockError):
     """A port the mock must listen on cannot be bound."""
+
+    exit_code = 1
+
+
+class MetricsFolderError(MockError):
+    """The folder that the workers share their metrics in cannot be made."""
 
     exit_code = 1
 
@@ -128,6 +136,11 @@ class StorageSaturatedError(StorageUnavailableError):
 
 class OverloadedError(RequestError):
     status, code, error, text = 503, "E120", "overloaded", "Too many requests are in flight."
+    recoverable, error_type = True, "server_error"
+
+
+class ShuttingDownError(RequestError):
+    status, code, error, text = 503, "E121", "shutting_down", "The server ended before the request did."
     recoverable, error_type = True, "server_error"
 
 

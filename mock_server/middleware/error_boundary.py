@@ -1,5 +1,6 @@
 """Turns everything that goes wrong inside into the one error shape; the only place that catches every exception."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ from mock_server.asgi import (
     Send,
     send_json,
 )
-from mock_server.errors import InternalError, RequestError, build_body, build_headers, status_of
+from mock_server.errors import InternalError, RequestError, ShuttingDownError, build_body, build_headers, status_of
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,11 @@ class ErrorBoundary:
             await self._answer(error, scope, send)
         except ClientGoneError:
             return
+        except asyncio.CancelledError:
+            # Only a server that ends cancels: its time for what was in flight is over. Nothing runs after the answer.
+            if scope[ANSWER].has_started:
+                raise
+            await self._answer(ShuttingDownError(retry_after_s=1.0), scope, send)
         except Exception:
             request_id = scope.get(REQUEST_ID, b"").decode("ascii")
             _log.exception("Request failed.", extra={"request_id": request_id})

@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from mock_server.errors import MetricsFolderError
 from mock_server.parent.processes import read_usage
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder made in it is private and checked
@@ -23,12 +24,19 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder made in it is priva
 class MetricsFolder:
     """The folder of memory-mapped files the workers write: wiped at the start, gone at the end."""
 
-    def __init__(self, port: int, base: Path | None = None):
+    def __init__(self, host: str, port: int, base: Path | None = None):
+        """Raises MetricsFolderError when it cannot be made; address and port set the mocks of one machine apart."""
         root = base or (_SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir()))
-        self.path = root / f"consoul-metrics-{os.getuid()}-{port}"
+        self.path = root / f"consoul-metrics-{os.getuid()}-{host}-{port}"
         shutil.rmtree(self.path, ignore_errors=True)
-        # Not exist_ok: a folder that is still there is somebody else's.
-        self.path.mkdir(mode=0o700)
+        try:
+            # Not exist_ok: a folder that is still there is somebody else's.
+            self.path.mkdir(mode=0o700)
+        except OSError as error:
+            raise MetricsFolderError(
+                f"{self.path}: cannot be made for the workers' metrics ({error.strerror}); remove what is there, "
+                "or set CONSOUL_OBSERVABILITY_METRICS_PORT to another port"
+            ) from error
 
     def forget(self, pid: int) -> None:
         """Drops the live gauges of a dead worker; its counters and histograms stay in the sums."""

@@ -1,5 +1,6 @@
 """One worker process: how uvicorn is set up in it, and how it ends with its parent."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -22,6 +23,7 @@ from mock_server.protocol.http import ConsoulHttpProtocol
 from mock_server.settings import Settings
 
 GRACEFUL_SHUTDOWN_S = 30
+START_DEADLINE_S = 60.0
 _GC_THRESHOLD = 20_000
 _pack = struct.Struct("dd").pack
 
@@ -80,7 +82,9 @@ class WorkerServer(Server):
     """Tells the application when it drains, through the state every request carries."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.lifespan.state["draining"] = True
+        # Told to stop while the application is still being made, there is nothing that drains yet.
+        if self.started:
+            self.lifespan.state["draining"] = True
         super().handle_exit(sig, frame)
 
 
@@ -89,20 +93,36 @@ class WorkerProcess(Process):
 
     def __init__(self, config: Config, sockets: list[socket], worker: int):
         self.worker = worker
-        self._was_ready = False
+        self.was_ready = False
+        self.started_s = time.monotonic()
+        self._is_asked = False
         super().__init__(config, sockets)
 
     @property
     def has_failed_to_start(self) -> bool:
         """Whether it ended by itself before it ever served: it would do so again."""
-        return not self._was_ready and self.exitcode is not None and self.exitcode > 0
+        return not self.was_ready and self.exitcode is not None and self.exitcode > 0
 
     def is_alive(self, timeout: float = 5) -> bool:
+        """Returns whether it runs and answers; one that is still starting is given `START_DEADLINE_S` for that.
+
+        Many workers on few processors take far longer to import than a worker that serves may take to answer.
+        """
         if not self.process.is_alive():
             return False
-        answer = self._healthcheck(timeout)
-        self._was_ready = self._was_ready or answer is True
-        return answer is not None
+        if self.was_ready:
+            return self._healthcheck(timeout) is not None
+        self._ask_whether_ready()
+        return self.was_ready or time.monotonic() - self.started_s < START_DEADLINE_S
+
+    def _ask_whether_ready(self) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            if not self._is_asked:
+                self.parent_conn.send(b"ping")
+                self._is_asked = True
+            if self.parent_conn.poll():
+                self.was_ready = self.parent_conn.recv()
+                self._is_asked = False
 
     @property
     def server(self) -> Server:

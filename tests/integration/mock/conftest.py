@@ -216,7 +216,7 @@ def _stop(mock: Mock) -> None:
         mock.process.kill()
         mock.process.wait()
     # A parent that was killed could not remove it.
-    shutil.rmtree(f"/dev/shm/consoul-metrics-{os.getuid()}-{mock.metrics_port}", ignore_errors=True)
+    shutil.rmtree(f"/dev/shm/consoul-metrics-{os.getuid()}-127.0.0.1-{mock.metrics_port}", ignore_errors=True)
 
 
 def stores(server: RedisServer) -> dict[str, str]:
