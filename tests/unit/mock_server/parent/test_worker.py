@@ -49,20 +49,19 @@ def test_a_worker_that_still_imports_is_not_taken_for_one_that_hangs(
     assert [process.is_alive() for _ in range(20)] == [True] * 20
     assert pipe.asked == 1, "answers to earlier questions would pass for later ones"
     monkeypatch.setattr(module, "START_DEADLINE_S", 0.0)
-    assert not process.is_alive()
+    assert [process.is_alive()] == [False]
     pipe.answers = [True]
     assert [process.is_alive(), process.was_ready] == [True, True]
-    assert not process.is_alive(timeout=0), "once it serves, it must answer"
+    assert [process.is_alive(timeout=0)] == [False], "once it serves, it must answer"
 
 
 def test_only_a_worker_that_never_served_has_failed_to_start(process: WorkerProcess) -> None:
     running: Any = process.process
-    running.exitcode = 1
-    assert process.has_failed_to_start
-    running.exitcode = -signal.SIGKILL
-    assert not process.has_failed_to_start
-    running.exitcode, process.was_ready = 1, True
-    assert not process.has_failed_to_start
+    found = []
+    for code, was_ready in ((1, False), (-signal.SIGKILL, False), (1, True)):
+        running.exitcode, process.was_ready = code, was_ready
+        found.append(process.has_failed_to_start)
+    assert found == [True, False, False]
 
 
 def test_a_worker_told_to_end_while_its_application_is_made_just_ends() -> None:
