@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mock_server.lab import bootstrap, compose
 from mock_server.lab.binaries import Binaries, find_binaries
-from mock_server.lab.errors import LabError
+from mock_server.lab.errors import LabError, StateError
 from mock_server.lab.logs import build_tail_command, read_last_lines
 from mock_server.lab.native import NativeLab, Say, find_running_state, purge_data, resume_lab, start_lab, stop_lab
 from mock_server.lab.processes import find_lab_processes
@@ -61,8 +61,8 @@ def down(context: Context, *, purge: bool) -> int:
     """Ends everything of the lab; harmless when nothing runs. Logs stay; data stays unless `purge`."""
     lab, say = context.lab, context.say
     with hold_lock(lab.paths.lock_file):
-        state = read_state(lab.paths.state_file)
-        if state is not None and state.mode == "compose":
+        state, mode = _read_whatever_state(context)
+        if mode == "compose":
             extra = ["--volumes"] if purge else []
             _run_compose(lab, "down", "--remove-orphans", *extra)
         ended = stop_lab(lab)
@@ -75,6 +75,16 @@ def down(context: Context, *, purge: bool) -> int:
     if purge:
         say("The data of its Redis and Prometheus is removed.")
     return 0
+
+
+def _read_whatever_state(context: Context) -> tuple[LabState | None, str | None]:
+    """The state and its mode; of a state that cannot be read the mode alone, where it is there."""
+    try:
+        state = read_state(context.lab.paths.state_file)
+    except StateError as error:
+        context.say(f"{error.args[0].partition('. `make')[0]}; ending it all the same.")
+        return None, error.mode
+    return state, state.mode if state else None
 
 
 def status(context: Context) -> int:

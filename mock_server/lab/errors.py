@@ -11,6 +11,14 @@ class SettingsError(LabError):
     """One or more variables cannot be used; lists every problem."""
 
 
+class StateError(LabError):
+    """The lab's record of itself cannot be read; `mode` is how it runs, where the record still says so."""
+
+    def __init__(self, message: str, mode: str | None) -> None:
+        super().__init__(message)
+        self.mode = mode
+
+
 class PortError(LabError):
     """One or more ports are taken; names each with its owner and the variable that moves it."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mock_server.lab.binaries import Binaries
-from mock_server.lab.errors import LabError, NotReadyError, SupervisorError
+from mock_server.lab.errors import LabError, NotReadyError, StateError, SupervisorError
 from mock_server.lab.logs import read_last_lines
 from mock_server.lab.paths import LabPaths
 from mock_server.lab.plan import Plan, build_environment, build_plan
@@ -152,8 +152,13 @@ def start_services(lab: NativeLab, services: tuple[ServiceRecord, ...]) -> None:
         members = [service for service in services if service.rank == rank]
         states = lab.supervisor.fetch_states()
         for service in members:
-            if not states[service.name].is_running:
-                lab.supervisor.start(service.name)
+            if states[service.name].is_running:
+                continue
+            if not states[service.name].is_ended:
+                # It keeps dying and is about to be tried again; trying at once shows whether it still does.
+                with contextlib.suppress(SupervisorError):
+                    lab.supervisor.stop(service.name)
+            lab.supervisor.start(service.name)
         for service in members:
             _wait_until_ready(lab, service)
 
@@ -197,12 +202,37 @@ def stop_lab(lab: NativeLab) -> int:
     if processes:
         wake_processes(processes)
         with contextlib.suppress(SupervisorError):
+            stop_services(lab)
             lab.supervisor.shut_down()
             wait_for_end(processes, STOP_DEADLINE_S)
         end_processes(find_lab_processes(paths.marker, paths.redis_dir))
     shutil.rmtree(paths.runtime_dir, ignore_errors=True)
     paths.state_file.unlink(missing_ok=True)
     return len(processes)
+
+
+def stop_services(lab: NativeLab) -> None:
+    """Stops what runs, the last rank first and each rank at once; told to shut down, the supervisor goes one by one.
+
+    Raises SupervisorError when the supervisor does not answer.
+    """
+    try:
+        state = read_state(lab.paths.state_file)
+    except StateError:
+        state = None
+    ranks = {service.name: service.rank for service in state.services} if state else {}
+    programs = lab.supervisor.fetch_states()
+    for rank in sorted({ranks.get(name, 0) for name in programs}, reverse=True):
+        members = [name for name in programs if ranks.get(name, 0) == rank and not programs[name].is_ended]
+        for name in members:
+            with contextlib.suppress(SupervisorError):
+                lab.supervisor.stop(name)
+        wait_until(lambda names=members: _have_ended(lab, names), STOP_DEADLINE_S)  # type: ignore[misc]
+
+
+def _have_ended(lab: NativeLab, names: list[str]) -> bool:
+    programs = lab.supervisor.fetch_states()
+    return all(programs[name].is_ended for name in names)
 
 
 def purge_data(paths: LabPaths) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from mock_server.lab.plan import MARKER_VARIABLE
+from mock_server.lab.readiness import wait_until
 
 END_TIMEOUT_S = 5.0
 # They write their title over the environment they were given, so the marker may be unreadable.
@@ -42,9 +43,26 @@ def wake_processes(processes: Iterable[psutil.Process]) -> None:
             process.resume()
 
 
-def wait_for_end(processes: Iterable[psutil.Process], timeout_s: float) -> None:
-    """Returns when all `processes` ended or `timeout_s` went by."""
-    psutil.wait_procs(list(processes), timeout=timeout_s)
+def wait_for_end(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Returns when all `processes` ended or `timeout_s` went by, with those that still run.
+
+    One that only waits for its parent to take note of its end has ended: in a container that may take seconds.
+    """
+    remaining = list(processes)
+
+    def have_ended() -> bool:
+        remaining[:] = [process for process in remaining if _runs(process)]
+        return not remaining
+
+    wait_until(have_ended, timeout_s)
+    return remaining
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def end_processes(processes: Iterable[psutil.Process], timeout_s: float = END_TIMEOUT_S) -> int:
@@ -54,11 +72,11 @@ def end_processes(processes: Iterable[psutil.Process], timeout_s: float = END_TI
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
     wake_processes(remaining)
-    _, stubborn = psutil.wait_procs(remaining, timeout=timeout_s)
+    stubborn = wait_for_end(remaining, timeout_s)
     for process in stubborn:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=timeout_s)
+    wait_for_end(stubborn, timeout_s)
     return len(remaining)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mock_server.lab.errors import LabError
+from mock_server.lab.errors import LabError, StateError
 from mock_server.lab.plan import Plan, Service
 
 _SCHEMA = 1
@@ -71,19 +71,24 @@ def write_state(path: Path, state: LabState) -> None:
 
 
 def read_state(path: Path) -> LabState | None:
-    """The stored state; None when no lab was brought up. Raises LabError when the file is not one of ours."""
+    """The stored state; None when no lab was brought up. Raises StateError when the file is not one of ours."""
     try:
         text = path.read_text()
     except FileNotFoundError:
         return None
+    document = None
     try:
         document = json.loads(text)
         if document["schema"] != _SCHEMA:
-            raise LabError(f"{path}: schema {document['schema']!r}, wanted {_SCHEMA}. Another version wrote it.")
+            raise ValueError(f"schema {document['schema']!r}, wanted {_SCHEMA}")
         state = LabState(**document)
         services = tuple(_parse_record(record) for record in document["services"])
     except (ValueError, TypeError, KeyError) as error:
-        raise LabError(f"{path}: not a state of the lab ({error}). Delete it and run `make down`.") from error
+        raise StateError(
+            f"{path}: not what this version of the lab writes ({error}). "
+            "`make down` ends that lab and removes the file.",
+            str(document["mode"]) if isinstance(document, dict) and "mode" in document else None,
+        ) from error
     return replace(state, services=services, notes=tuple(state.notes))
 
 

@@ -16,6 +16,7 @@ from mock_server.lab.plan import Service
 
 CALL_TIMEOUT_S = 5.0
 _RUNNING_STATES = ("STARTING", "RUNNING")
+_ENDED_STATES = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 _LOG_BYTES = 10 * 1024 * 1024
 
 
@@ -33,6 +34,11 @@ class ProgramState:
     def is_running(self) -> bool:
         """True from its start until it ends."""
         return self.state in _RUNNING_STATES
+
+    @property
+    def is_ended(self) -> bool:
+        """True when it stays as it is unless it is started: the supervisor is not about to try it again."""
+        return self.state in _ENDED_STATES
 
 
 def render_config(services: tuple[Service, ...], paths: LabPaths, open_files: int, user: str | None) -> str:
@@ -152,6 +158,10 @@ class Supervisor:
     def start(self, name: str) -> None:
         """Starts one program without waiting for it."""
         self._call("supervisor.startProcess", name, False)
+
+    def stop(self, name: str) -> None:
+        """Tells one program to end without waiting for it."""
+        self._call("supervisor.stopProcess", name, False)
 
     def shut_down(self) -> None:
         """Tells it to stop every program and end; returns at once."""

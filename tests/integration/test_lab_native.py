@@ -165,6 +165,44 @@ def test_a_killed_service_is_started_again_and_a_frozen_one_is_ended(lab: Lab) -
     lab.assert_nothing_left()
 
 
+@pytest.mark.slow
+def test_a_lab_of_another_version_can_be_ended(lab: Lab) -> None:
+    assert lab.run("up")[0] == 0
+    state = json.loads(lab.paths.state_file.read_text())
+    del state["redis_port"]
+    lab.paths.state_file.write_text(json.dumps(state))
+    for verb in ("up", "status"):
+        code, _, err = lab.run(verb)
+        assert code == 1
+        assert "`make down` ends that lab" in err
+
+    code, out, err = lab.run("down")
+    assert (code, err) == (0, "")
+    assert "not what this version" in out
+    lab.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_up_beside_a_service_that_keeps_dying_tries_it_at_once_and_shows_its_log(lab: Lab) -> None:
+    assert lab.run("up")[0] == 0
+    supervisor = Supervisor(lab.paths.socket)
+    first = supervisor.fetch_states()["redis"].pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    assert lab.run("up")[0] == 0, "it was killed once: that is no reason to refuse"
+
+    first = supervisor.fetch_states()["redis"].pid
+    assert first is not None
+    manifest = next((lab.paths.redis_dir / "appendonlydir").glob("*.manifest"))
+    manifest.write_text("not a manifest\n")
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: supervisor.fetch_states()["redis"].state == "BACKOFF")
+    code, _, err = lab.run("up")
+    assert code == 1
+    assert "redis ended instead of becoming ready" in err
+    assert "manifest" in err
+
+
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_a_taken_port_is_named_with_its_owner_before_anything_starts(
     lab: Lab, family: socket.AddressFamily, address: str

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mock_server.lab.errors import LabError
+from mock_server.lab.errors import LabError, StateError
 from mock_server.lab.state import LabState, ServiceRecord, hold_lock, read_state, write_json, write_state
 
 STATE = LabState(
@@ -37,16 +37,18 @@ def test_a_broken_file_is_named_with_the_way_out(tmp_path: Path, text: str) -> N
     path = tmp_path / "state.json"
     path.write_text(text)
 
-    with pytest.raises(LabError, match=r"state\.json: not a state of the lab .* Delete it"):
+    with pytest.raises(LabError, match=r"state\.json: not what this version .* `make down` ends"):
         read_state(path)
 
 
 def test_another_versions_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    write_json(path, {"schema": 2})
+    for document, mode in (({"schema": 2, "mode": "compose"}, "compose"), ({"schema": 1, "stack": "consoul"}, None)):
+        write_json(path, document)
 
-    with pytest.raises(LabError, match="schema 2, wanted 1"):
-        read_state(path)
+        with pytest.raises(StateError) as caught:
+            read_state(path)
+        assert caught.value.mode == mode
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
