@@ -56,6 +56,9 @@ class ConsoulHttpProtocol(HttpToolsProtocol):
         joined = TickTransport(cast(asyncio.Transport, transport), self.loop)
         super().connection_made(cast(asyncio.Transport, joined))
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Says nothing: the request is answered as if it asked for no upgrade, and each would be two lines of log."""
+
     def send_400_response(self, msg: str) -> None:
         # uvicorn makes the protocol, so no clock can be handed in; the time is only printed.
         body = json.dumps(

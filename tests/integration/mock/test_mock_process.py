@@ -181,3 +181,19 @@ def test_bytes_that_are_not_http_get_the_one_shape(start_mock: StartMock) -> Non
     assert head.startswith(b"HTTP/1.1 400")
     assert set(json.loads(body)) == {"code", "error", "message", "recoverable", "retry_after", "details", "timestamp"}
     assert "Traceback" not in mock.log.read_text()
+
+
+def test_e02_a_body_somewhat_too_large_is_told_so_even_to_a_client_that_sends_first(start_mock: StartMock) -> None:
+    mock = start_mock(CONSOUL_MAX_BODY_SIZE="1048576")
+    for _ in range(10):
+        answer = mock.request("POST", "/chat", "x" * 1_100_000)
+        assert (answer.status, answer.body["code"]) == (413, "E006")
+
+
+def test_a_request_for_an_upgrade_is_answered_without_one_and_without_a_word_in_the_log(
+    start_mock: StartMock,
+) -> None:
+    mock = start_mock()
+    answer = mock.request("GET", "/health", headers={"Connection": "Upgrade", "Upgrade": "h2c"})
+    assert answer.status == 200
+    assert "pgrade" not in mock.log.read_text()
