@@ -10,6 +10,7 @@ import yaml
 from mock_server.lab.compose import GRAFANA_IMAGE_UID
 from mock_server.lab.plan import CONSOUL_DEFAULTS, HOST, PROMETHEUS_RETENTION, build_prometheus, build_redis
 from mock_server.lab.settings import PORT_VARIABLES
+from mock_server.settings import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -79,6 +80,8 @@ def test_its_ports_are_published_on_loopback_only(service: dict[str, Any]) -> No
 def test_its_secrets_are_files(service: dict[str, Any]) -> None:
     secret = re.compile(r"PASSWORD|SECRET|TOKEN|API_KEY")
     for name, value in service.get("environment", {}).items():
+        if value is None:
+            continue
         assert not secret.search(name) or (name.endswith("__FILE") and value.startswith("/run/secrets/"))
         assert "@" not in value
 
@@ -110,7 +113,8 @@ def test_names_and_ports_are_those_of_the_lab_of_processes() -> None:
 
 
 def test_the_mock_gets_the_settings_of_the_lab_and_addresses_only() -> None:
-    environment = {name: resolved(value) for name, value in SERVICES["consoul"]["environment"].items()}
+    given = SERVICES["consoul"]["environment"].items()
+    environment = {name: resolved(value) for name, value in given if value is not None}
     own = {
         "CONSOUL_HOST": "0.0.0.0",
         "CONSOUL_PORT": "8000",
@@ -123,9 +127,17 @@ def test_the_mock_gets_the_settings_of_the_lab_and_addresses_only() -> None:
     assert environment == {**CONSOUL_DEFAULTS, **own}
 
 
+def test_every_other_variable_of_the_mock_is_handed_on_when_it_is_set() -> None:
+    environment = SERVICES["consoul"]["environment"]
+    # REDIS_URL is a default for addresses that are given; without metrics the lab would scrape nothing.
+    left_out = {"REDIS_URL", "CONSOUL_OBSERVABILITY_PROMETHEUS_ENABLED"}
+
+    assert set(environment) == set(VARIABLES) - left_out
+
+
 def test_a_variable_of_the_person_replaces_the_lab_setting_of_the_same_name() -> None:
     for name, value in SERVICES["consoul"]["environment"].items():
-        for variable, _ in DEFAULT.findall(value):
+        for variable, _ in DEFAULT.findall(value or ""):
             assert variable == name
 
 
