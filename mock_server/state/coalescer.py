@@ -76,11 +76,12 @@ class Coalescer:
 
     def _flush(self) -> None:
         self._flush_due = False
+        assert self._loop is not None
         if self._link is None:
             if self._waiting and self._connecting is None:
-                self._connecting = asyncio.get_running_loop().create_task(self._connect())
+                self._connecting = self._loop.create_task(self._connect())
             return
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._loop.time()
         room = self.max_in_flight - self._link.pending
         batch: list[Command] = []
         while self._waiting and len(batch) < room:
