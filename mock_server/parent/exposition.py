@@ -11,7 +11,7 @@ from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
@@ -47,6 +47,26 @@ class MetricsFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+class WorkerMetrics(Collector):
+    """The sum of what all workers wrote, living and dead."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        # A starting worker's file is empty for a moment, and the library fails on such a one.
+        files = [str(path) for path in self._folder.glob("*.db") if _size_bytes(path)]
+        yield from MultiProcessCollector.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        # A dead worker's gauges, dropped meanwhile.
+        return 0
+
+
 class WorkerUsage(Collector):
     """CPU, memory and open files of each worker, read when scraped; empty where the system has no /proc."""
 
@@ -80,7 +100,7 @@ class _ThreadingServer(socketserver.ThreadingMixIn, WSGIServer):
 def create_registry(folder: MetricsFolder, pids: Callable[[], Mapping[int, int]]) -> CollectorRegistry:
     """Returns the registry that sums what all workers wrote."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(folder.path))  # type: ignore[no-untyped-call]
+    registry.register(WorkerMetrics(folder.path))
     registry.register(WorkerUsage(pids))
     return registry
 

@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from mock_server.errors import MetricsFolderError
-from mock_server.parent.exposition import MetricsFolder
+from mock_server.parent.exposition import MetricsFolder, create_registry
 
 
 def test_folder_is_wiped_private_and_removed(tmp_path: Path) -> None:
@@ -33,3 +34,10 @@ def test_what_cannot_be_wiped_is_named_with_the_way_out(tmp_path: Path) -> None:
     path.symlink_to(tmp_path)
     with pytest.raises(MetricsFolderError, match=r"consoul-metrics-.*File exists.*METRICS_PORT"):
         MetricsFolder("h", 9090, tmp_path)
+
+
+def test_files_that_starting_workers_have_only_opened_fail_no_scrape(tmp_path: Path) -> None:
+    folder = MetricsFolder("h", 9090, tmp_path)
+    for name in ("counter_7.db", "gauge_livesum_7.db"):
+        (folder.path / name).write_bytes(b"")
+    assert b"consoul_process" in generate_latest(create_registry(folder, dict))
