@@ -52,9 +52,9 @@ class Clone:
         return [json.loads(path.read_text()) for path in sorted((self.path / "results").glob("*/run.json"))]
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    path = tmp_path_factory.mktemp("clone") / "lab"
+@pytest.fixture
+def clone(tmp_path: Path) -> Iterator[Clone]:
+    path = tmp_path / "lab"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(path)], check=True)
     ports = {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
     inherited = {
@@ -67,13 +67,22 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     made.make("down")
 
 
-def test_make_up_and_a_series_end_in_a_verdict_with_every_request_accounted_for(clone: Clone) -> None:
-    up = clone.make("up")
-    assert up.returncode == 0, up.stdout + up.stderr
-    assert f"http://127.0.0.1:{clone.environ['CONSOUL_PORT']}" in up.stdout
-    again = clone.make("up")
-    assert again.returncode == 0, again.stdout + again.stderr
+def test_the_readme_from_a_fresh_clone_to_make_down(clone: Clone) -> None:
+    up_answers_and_may_be_repeated(clone)
+    series_ends_in_a_verdict_with_every_request_accounted_for(clone)
+    snapshot_and_report_are_made(clone)
+    web_ui_runs_the_same_profile_and_ends_in_a_result(clone)
+    down_leaves_no_port(clone)
 
+
+def up_answers_and_may_be_repeated(clone: Clone) -> None:
+    for _ in range(2):
+        up = clone.make("up")
+        assert up.returncode == 0, up.stdout + up.stderr
+        assert f"http://127.0.0.1:{clone.environ['CONSOUL_PORT']}" in up.stdout
+
+
+def series_ends_in_a_verdict_with_every_request_accounted_for(clone: Clone) -> None:
     load = clone.make("test-load", TIME_SCALE="0.05")
     (result,) = clone.results()
     total = next(row for row in result["ledger"] if row["stage"] is None)
@@ -89,14 +98,14 @@ def test_make_up_and_a_series_end_in_a_verdict_with_every_request_accounted_for(
         assert "timing" in result["verdict"]["why"]
 
 
-def test_snapshot_and_report_of_the_clone(clone: Clone) -> None:
+def snapshot_and_report_are_made(clone: Clone) -> None:
     assert "kernel" in clone.make("snapshot").stdout
     report = clone.make("report")
     assert report.returncode == 0, report.stderr
     assert report.stdout.strip().endswith("report.html")
 
 
-def test_web_ui_runs_the_same_profile_and_ends_in_a_result(clone: Clone) -> None:
+def web_ui_runs_the_same_profile_and_ends_in_a_result(clone: Clone) -> None:
     before = len(clone.results())
     process = subprocess.Popen(
         ["make", "test-load-ui", "PROFILE=smoke"],
@@ -139,7 +148,7 @@ def _wait(condition: Any) -> None:
         time.sleep(0.2)
 
 
-def test_make_down_leaves_no_port(clone: Clone) -> None:
+def down_leaves_no_port(clone: Clone) -> None:
     assert clone.make("down").returncode == 0
     for name in PORTS:
         with socket.socket() as probe:
