@@ -100,11 +100,6 @@ class Schedule:
             return None
         return self.windows[bisect_right(self.windows, at_s, key=lambda window: window.start_s) - 1]
 
-    def users_at(self, at_s: float) -> int:
-        """Users wanted at a moment, rounded half up; 0 outside the run."""
-        window = self.window_at(at_s)
-        return math.floor(window.level_at(at_s) + 0.5) if window else 0
-
     def steps(self, period_s: float) -> Iterator[tuple[float, int]]:
         """The moments at which users are set, and to how many: those of the middle of the time until the next.
 
@@ -117,11 +112,6 @@ class Schedule:
                 at_s = window.start_s + number * period_s
                 until_s = at_s + period_s if number < count - 1 else window.end_s
                 yield at_s, math.floor(window.level_at((at_s + until_s) / 2) + 0.5)
-
-    def rate_at(self, at_s: float) -> float:
-        """Arrivals a second at a moment; 0 outside the run."""
-        window = self.window_at(at_s)
-        return window.level_at(at_s) if window else 0.0
 
     def expected_arrivals(self, from_s: float, to_s: float) -> float:
         """Integral of the level between two moments."""

@@ -48,14 +48,6 @@ class ClientGoneError(Exception):
     """The client left before its request was whole; there is nobody to answer."""
 
 
-def find_header(scope: Scope, name: bytes) -> bytes | None:
-    """Returns the first header of that lower-case name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return None
-
-
 async def read_body(receive: Receive, limit_bytes: int) -> bytes:
     """Returns the whole body; raises RequestTooLargeError past the limit, ClientGoneError on a disconnect."""
     message = await receive()

@@ -4,8 +4,6 @@ import json
 import logging
 from datetime import UTC, datetime
 
-LEVELS = ("critical", "error", "warning", "info", "debug")
-
 
 class JsonFormatter(logging.Formatter):
     """Renders a record as one line of ASCII JSON, so that no text in it can forge another record."""

@@ -23,7 +23,6 @@ class LabState:
     metrics_url: str | None
     redis_url: str | None
     redis_prefixes: tuple[str, ...]
-    prometheus_url: str | None
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,6 @@ def load_lab_state(lab_dir: Path) -> LabState | None:
             metrics_url=next((s["metrics_url"] for s in services.values() if s.get("metrics_url")), None),
             redis_url=data["redis_url"],
             redis_prefixes=tuple(data["redis_prefixes"]),
-            prometheus_url=data["prometheus_url"],
         )
     except FileNotFoundError:
         return None

@@ -15,7 +15,6 @@ LAB = LabState(
     metrics_url="http://127.0.0.1:19090/metrics",
     redis_url="redis://127.0.0.1:16379",
     redis_prefixes=("consoul:session",),
-    prometheus_url=None,
 )
 
 
