@@ -8,6 +8,7 @@ STACK ?= consoul
 PROFILE ?= load
 PYTHON ?= python3
 RUN ?=
+LONG ?=
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
@@ -61,9 +62,10 @@ snapshot: $(VENV)/.installed ## Record this host's environment as JSON and print
 	@$(BIN)/python -m loadtests snapshot
 
 ##@ Quality
-.PHONY: test test-unit test-contract test-integration test-e2e test-all coverage lint format dashboards bench bench-mock
+.PHONY: test test-unit test-contract test-integration test-reliability test-e2e test-all coverage lint format dashboards bench bench-mock
 test: $(VENV)/.installed-dev test-packages ## Run unit, contract and integration tests on a fresh checkout
 	$(BIN)/pytest tests/unit tests/contract tests/integration
+	$(BIN)/pytest -m 'not slow' tests/reliability
 
 test-unit: $(VENV)/.installed-dev ## Run the pure tests only (seconds)
 	$(BIN)/pytest tests/unit
@@ -74,10 +76,13 @@ test-contract: $(VENV)/.installed-dev test-packages ## Check the seams between t
 test-integration: $(VENV)/.installed-dev test-packages ## Test against real Redis, uvicorn, Locust, Prometheus
 	$(BIN)/pytest tests/integration
 
+test-reliability: $(VENV)/.installed-dev test-packages ## Do the mock every harm of the table, print it (LONG=1: real times)
+	LONG=$(LONG) $(BIN)/pytest --timeout 3600 tests/reliability
+
 test-e2e: $(VENV)/.installed-dev test-packages ## Test the whole lab as a user runs it
 	$(BIN)/pytest --timeout 900 tests/e2e
 
-test-all: lint test test-e2e ## Everything CI runs
+test-all: lint test test-reliability test-e2e ## Everything CI runs
 
 coverage: $(VENV)/.installed-dev ## Say which lines the pure tests and the seams do not reach
 	$(BIN)/pytest tests/unit tests/contract --cov --cov-report=term:skip-covered

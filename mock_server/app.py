@@ -31,6 +31,7 @@ from mock_server.middleware.measured import Measured
 from mock_server.middleware.request_id import RequestId
 from mock_server.services.consoul.chat import PATH as CHAT_PATH
 from mock_server.services.consoul.chat import ChatEndpoint
+from mock_server.services.consoul.connections import Connections
 from mock_server.services.consoul.conversation import Conversation
 from mock_server.services.consoul.guard import DEFAULT_TIER, Guard
 from mock_server.services.consoul.probes import Probes
@@ -93,7 +94,9 @@ def create_app(
     chat = ChatEndpoint(
         Guard(settings, stores.limiter, metrics.state.decisions), conversation, settings.max_body_size_bytes
     )
-    probes = Probes(VERSION, {"session_store": stores.session_client, "rate_limiter": stores.limit_client}, clock)
+    connections = Connections()
+    checks = {"session_store": stores.session_client, "rate_limiter": stores.limit_client}
+    probes = Probes(VERSION, checks, connections, clock)
     pools = {
         "provider": lambda: (pool.in_use, pool.maximum),
         **{

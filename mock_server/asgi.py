@@ -20,6 +20,9 @@ ANSWER_HEADERS = "mock.answer_headers"
 ROUTE = "mock.route"
 ANSWER = "mock.answer"
 
+# Marks an answer that memory gave while Redis was away, so that no result can mistake it.
+DEGRADED_HEADER = (b"x-degraded", b"redis")
+
 # What is counted when the client left before an answer began; nginx's number for the same thing.
 CLIENT_GONE = 499
 

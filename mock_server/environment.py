@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mock_server.errors import SettingsError
-from mock_server.settings import LATER, VARIABLES, Settings
+from mock_server.settings import VARIABLES, Settings
 
+LEAST_RECONNECT_INTERVAL_S = 10
 _SHARED_DEFAULT = "REDIS_URL"
 _OWN_PREFIXES = ("CONSOUL_", "MOCK_")
 # Values of these are never repeated in a message.
@@ -20,7 +21,7 @@ _SECRET_FIELDS = {"api_key_digests", "tier_by_digest", "session_redis_url", "rat
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Returns the settings `environ` describes; an empty value is no value.
 
-    Raises SettingsError with one line for each unknown name, value out of range, unsupported feature or conflict.
+    Raises SettingsError with one line for each unknown name, value out of range, or conflict.
     """
     given = {name: value for name, value in environ.items() if name in VARIABLES and value.strip()}
     problems = [_unknown(name) for name in sorted(environ) if _is_unknown(name)] + _contradictions(given)
@@ -29,7 +30,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         problems += [_describe(detail, given) for detail in error.errors(include_url=False, include_context=True)]
         raise SettingsError(list(dict.fromkeys(problems))) from None
-    problems += _unsupported(settings, given) + list(_conflicts(settings))
+    problems += _conflicts(settings)
     if problems:
         raise SettingsError(problems)
     return settings
@@ -83,19 +84,6 @@ def _bounds(field: str) -> str:
     return "" if least is None or most is None else f"from {least} to {most}"
 
 
-def _unsupported(settings: Settings, given: Mapping[str, str]) -> list[str]:
-    problems = []
-    for name in given:
-        field = VARIABLES[name]
-        info = Settings.model_fields[field]
-        extra = info.json_schema_extra
-        if isinstance(extra, dict) and extra.get(LATER) and getattr(settings, field) != info.default:
-            problems.append(
-                f"{name}: got {given[name]!r}; not supported by this version, leave it at {info.default!r}"
-            )
-    return problems
-
-
 def _conflicts(settings: Settings) -> Iterable[str]:
     in_memory = [
         name
@@ -115,5 +103,14 @@ def _conflicts(settings: Settings) -> Iterable[str]:
         yield f"CONSOUL_TIER_KEYS: tiers without limits: {', '.join(missing)}; add them to CONSOUL_TIER_LIMITS"
     if settings.provider_profile == "custom" and settings.provider_custom is None:
         yield "MOCK_PROVIDER_PROFILE: got 'custom', which needs MOCK_PROVIDER_CUSTOM"
+    if settings.redis_reconnect_interval_s < LEAST_RECONNECT_INTERVAL_S and not settings.fast_reconnect:
+        yield (
+            f"CONSOUL_REDIS_RECONNECT_INTERVAL: got '{settings.redis_reconnect_interval_s:g}'; must be from "
+            f"{LEAST_RECONNECT_INTERVAL_S} to 3600 (tests may go below with MOCK_FAST_RECONNECT=true)"
+        )
+    if settings.control_enabled and not settings.prometheus_enabled:
+        yield "MOCK_CONTROL_ENABLED: its port is that of metrics; set CONSOUL_OBSERVABILITY_PROMETHEUS_ENABLED=true"
+    if settings.control_enabled and settings.control_token_file is None:
+        yield "MOCK_CONTROL_ENABLED: got true, which needs MOCK_CONTROL_TOKEN_FILE, a file that holds the token"
     if settings.prometheus_enabled and settings.port == settings.metrics_port:
         yield f"CONSOUL_OBSERVABILITY_METRICS_PORT: got {settings.metrics_port}, which CONSOUL_PORT already takes"

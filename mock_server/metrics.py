@@ -10,7 +10,17 @@ BUCKETS_S = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 0.75,
     0.9, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Gaps between tokens and garbage collections are shorter than requests.
+SHORT_BUCKETS_S = (
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25, 0.5,
+    1.0, 5.0,
+)  # fmt: skip
+# A message on a WebSocket counts as a request of this method.
+WEBSOCKET_MESSAGE = "WS"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", WEBSOCKET_MESSAGE})
+TRANSPORTS = ("http", "batch", "sse", "websocket")
+STREAMING_TRANSPORTS = ("sse", "websocket")
+SLOW_REASONS = ("send_timeout", "buffer_full")
 UNMATCHED = "unmatched"
 POOLS = ("redis_sessions", "redis_limits", "provider")
 
@@ -133,10 +143,66 @@ class StateMetrics:
         )  # fmt: skip
         self.pool_in_use = {pool: in_use.labels(pool) for pool in POOLS}
         self.pool_max = {pool: maximum.labels(pool) for pool in POOLS}
-        Gauge(
+
+
+class StreamMetrics:
+    """What is counted for streams and for connections that outlive a request."""
+
+    def __init__(self, registry: CollectorRegistry):
+        first = Histogram(
+            "consoul_time_to_first_token_seconds", "From the request to its first token.", ["transport"],
+            buckets=BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        between = Histogram(
+            "consoul_inter_token_latency_seconds", "Between two tokens of a stream.", ["transport"],
+            buckets=SHORT_BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        slow = Counter(
+            "consoul_slow_client_disconnects_total", "Connections closed since the client read too slowly.",
+            ["reason"], registry=registry,
+        )  # fmt: skip
+        self.time_to_first_token = {name: first.labels(name) for name in STREAMING_TRANSPORTS}
+        self.inter_token_latency = {name: between.labels(name) for name in STREAMING_TRANSPORTS}
+        self.slow_disconnects = {name: slow.labels(name) for name in SLOW_REASONS}
+        self.websocket_connections = Gauge(
+            "consoul_websocket_connections", "WebSockets open.", registry=registry, multiprocess_mode="livesum"
+        )
+
+
+class StorageMetrics:
+    """What is counted for Redis being away, and for the collection of dead sessions."""
+
+    def __init__(self, registry: CollectorRegistry):
+        self.degraded = Gauge(
             "consoul_redis_degraded", "1 while memory stands in for Redis.", registry=registry,
             multiprocess_mode="livemax",
-        ).set(0)  # fmt: skip
+        )  # fmt: skip
+        self.degraded.set(0)
+        self.recovered = Counter(
+            "consoul_redis_recovered_total", "Times a worker went back from memory to Redis.", registry=registry
+        )
+        self.sessions_at_risk = Gauge(
+            "consoul_redis_sessions_at_risk", "Sessions with turns that only memory holds so far.", registry=registry,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
+        self.gc_deleted = Counter(
+            "consoul_session_gc_deleted_total", "Dead sessions deleted from Redis.", registry=registry
+        )
+        self.gc_duration = Histogram(
+            "consoul_session_gc_duration_seconds", "Duration of one cycle of the collection of dead sessions.",
+            buckets=BUCKETS_S, registry=registry,
+        )  # fmt: skip
+
+
+class RuntimeMetrics:
+    """What is counted for the interpreter."""
+
+    def __init__(self, registry: CollectorRegistry):
+        pause = Histogram(
+            "consoul_gc_pause_seconds", "Pauses for Python's garbage collection.", ["generation"],
+            buckets=SHORT_BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self.gc_pause = [pause.labels(str(generation)) for generation in range(3)]
 
 
 class Metrics:
@@ -146,3 +212,6 @@ class Metrics:
         self.requests = RequestMetrics(registry)
         self.providers = ProviderMetrics(registry)
         self.state = StateMetrics(registry, tiers)
+        self.streams = StreamMetrics(registry)
+        self.storage = StorageMetrics(registry)
+        self.runtime = RuntimeMetrics(registry)

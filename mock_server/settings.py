@@ -1,6 +1,7 @@
 """Every variable of the mock: name, default, range. Reads no environment; takes it as a mapping."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -10,18 +11,9 @@ from mock_server.core.latency import PROFILES, LatencyProfile
 from mock_server.core.limits import Limit, parse_limits
 from mock_server.parsing import parse_custom_profile, parse_keys, parse_redis_url, parse_tier_keys, parse_tier_limits
 
-# What a variable stands for that this version does not do: such a variable accepts its default only.
-LATER = "later"
 
-
-def _variable(default: Any, *names: str, later: bool = False, **constraints: Any) -> Any:
-    return Field(
-        default=default,
-        validation_alias=AliasChoices(*names),
-        validate_default=True,
-        json_schema_extra={LATER: later},
-        **constraints,
-    )
+def _variable(default: Any, *names: str, **constraints: Any) -> Any:
+    return Field(default=default, validation_alias=AliasChoices(*names), validate_default=True, **constraints)
 
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -45,18 +37,17 @@ class Settings(BaseModel):
     session_redis_url: RedisUrl = _variable(None, "CONSOUL_SESSION_REDIS_URL", "REDIS_URL")
     rate_limit_redis_url: RedisUrl = _variable(None, "CONSOUL_RATE_LIMIT_REDIS_URL", "REDIS_URL")
     redis_max_connections: int = _variable(100, "CONSOUL_REDIS_MAX_CONNECTIONS", ge=1, le=10_000)
-    redis_fallback_enabled: bool = _variable(False, "CONSOUL_REDIS_FALLBACK_ENABLED", later=True)
-    redis_reconnect_interval_s: Seconds = _variable(
-        60, "CONSOUL_REDIS_RECONNECT_INTERVAL", later=True, ge=10, le=3600
-    )
-    fast_reconnect: bool = _variable(False, "MOCK_FAST_RECONNECT", later=True)
+    redis_fallback_enabled: bool = _variable(False, "CONSOUL_REDIS_FALLBACK_ENABLED")
+    # Below 10 only with MOCK_FAST_RECONNECT.
+    redis_reconnect_interval_s: Seconds = _variable(60, "CONSOUL_REDIS_RECONNECT_INTERVAL", ge=0.1, le=3600)
+    fast_reconnect: bool = _variable(False, "MOCK_FAST_RECONNECT")
 
     session_ttl_s: int = _variable(3600, "CONSOUL_SESSION_TTL", ge=1, le=31_536_000)
     session_key_prefix: str = _variable(
         "consoul:session", "CONSOUL_SESSION_KEY_PREFIX", pattern=r"^[A-Za-z0-9._:-]{1,64}$"
     )
-    session_gc_interval_s: Seconds = _variable(3600, "CONSOUL_SESSION_GC_INTERVAL", later=True, ge=1, le=86_400)
-    session_gc_batch_size: int = _variable(100, "CONSOUL_SESSION_GC_BATCH_SIZE", later=True, ge=1, le=10_000)
+    session_gc_interval_s: Seconds = _variable(3600, "CONSOUL_SESSION_GC_INTERVAL", ge=1, le=86_400)
+    session_gc_batch_size: int = _variable(100, "CONSOUL_SESSION_GC_BATCH_SIZE", ge=1, le=10_000)
     max_history_messages: int = _variable(50, "CONSOUL_MAX_HISTORY_MESSAGES", ge=2, le=1000)
 
     rate_limit_enabled: bool = _variable(True, "CONSOUL_RATE_LIMIT_ENABLED", "CONSOUL_ENABLED")
@@ -80,18 +71,16 @@ class Settings(BaseModel):
     )
 
     max_body_size_bytes: int = _variable(1_048_576, "CONSOUL_MAX_BODY_SIZE", ge=1024, le=104_857_600)
-    ws_send_timeout_s: Seconds = _variable(5, "CONSOUL_WS_SEND_TIMEOUT", later=True, ge=0.1, le=300)
-    ws_max_buffer: int = _variable(1000, "CONSOUL_WS_MAX_BUFFER", later=True, ge=1, le=1_000_000)
-    max_websocket_connections: int = _variable(
-        10_000, "CONSOUL_MAX_WEBSOCKET_CONNECTIONS", later=True, ge=1, le=1_000_000
-    )
+    ws_send_timeout_s: Seconds = _variable(5, "CONSOUL_WS_SEND_TIMEOUT", ge=0.1, le=300)
+    ws_max_buffer: int = _variable(1000, "CONSOUL_WS_MAX_BUFFER", ge=1, le=1_000_000)
+    max_websocket_connections: int = _variable(10_000, "CONSOUL_MAX_WEBSOCKET_CONNECTIONS", ge=1, le=1_000_000)
     websocket_idle_timeout_s: Seconds = _variable(
-        300, "CONSOUL_WEBSOCKET_IDLE_TIMEOUT", "CONSOUL_WS_TIMEOUT", later=True, ge=1, le=86_400
+        300, "CONSOUL_WEBSOCKET_IDLE_TIMEOUT", "CONSOUL_WS_TIMEOUT", ge=1, le=86_400
     )
 
     prometheus_enabled: bool = _variable(True, "CONSOUL_OBSERVABILITY_PROMETHEUS_ENABLED")
     metrics_port: int = _variable(9090, "CONSOUL_OBSERVABILITY_METRICS_PORT", ge=1, le=65535)
-    gc_debug: bool = _variable(False, "PYTHONGC_DEBUG", later=True)
+    gc_debug: bool = _variable(False, "PYTHONGC_DEBUG")
 
     provider_max_connections: int = _variable(100, "HTTPX_MAX_CONNECTIONS", ge=1, le=100_000)
     openai_timeout_s: Seconds = _variable(120, "OPENAI_TIMEOUT", ge=0.1, le=3600)
@@ -103,11 +92,16 @@ class Settings(BaseModel):
         "", "MOCK_PROVIDER_CUSTOM"
     )
     provider_failure_ratio: float = _variable(0.0, "MOCK_PROVIDER_FAILURE_RATIO", ge=0, le=1)
-    provider_failure_kind: Literal["error", "timeout", "rate_limited"] = _variable(
+    provider_failure_kind: Literal["error", "timeout", "rate_limited", "truncated"] = _variable(
         "error", "MOCK_PROVIDER_FAILURE_KIND"
     )
+    # Answers a second that each provider gives at most, all workers together; 0 is no bound.
+    provider_capacity: float = _variable(0.0, "MOCK_PROVIDER_CAPACITY", ge=0, le=1_000_000, allow_inf_nan=False)
+    provider_batch_size: int = _variable(8, "MOCK_PROVIDER_BATCH_SIZE", ge=1, le=10_000)
     seed: int = _variable(1, "MOCK_SEED", ge=0, le=2**63 - 1)
-    control_enabled: bool = _variable(False, "MOCK_CONTROL_ENABLED", later=True)
+    control_enabled: bool = _variable(False, "MOCK_CONTROL_ENABLED")
+    control_token_file: Path | None = _variable(None, "MOCK_CONTROL_TOKEN_FILE")
+    ledger_size: int = _variable(10_000, "MOCK_LEDGER_SIZE", ge=1, le=1_000_000)
 
     limit_concurrency: int = _variable(1000, "CONSOUL_LIMIT_CONCURRENCY", ge=1, le=1_000_000)
     timeout_keep_alive_s: int = _variable(30, "CONSOUL_TIMEOUT_KEEP_ALIVE", ge=1, le=3600)

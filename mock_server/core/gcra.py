@@ -19,13 +19,17 @@ class Arrival(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Outcome of one check; a refused check changes no state. Seconds are exact to a microsecond, rounded up."""
+    """Outcome of one check; a refused check changes no state. Seconds are exact to a microsecond, rounded up.
+
+    `is_degraded` says that memory decided while Redis was away.
+    """
 
     allowed: bool
     limit: Limit
     remaining: int
     reset_s: float
     retry_after_s: float
+    is_degraded: bool = False
 
 
 def check(limit: Limit, stored: Arrival | None, now_us: int, cost: int = 1) -> tuple[Verdict, Arrival]:

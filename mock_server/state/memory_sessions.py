@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mock_server.state.sessions import Session, Turn, append_turn
+from mock_server.state.sessions import Saved, Session, Turn, append_turn
 
 MAX_SESSIONS = 100_000
 
@@ -20,14 +20,14 @@ class MemorySessions:
         kept = self._kept.get(session_id)
         return kept[1] if kept is not None and kept[0] > self._monotonic_s() else None
 
-    async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> bool:
+    async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> Saved:
         stored = await self.load(session_id)
         saved = append_turn(stored or seen, turn, now, self._max_messages)
         self._kept.pop(session_id, None)
         self._kept[session_id] = (self._monotonic_s() + self._ttl_s, saved)
         if len(self._kept) > MAX_SESSIONS:
             del self._kept[next(iter(self._kept))]
-        return stored is None
+        return Saved(stored is None)
 
     async def count(self) -> int:
         now_s = self._monotonic_s()

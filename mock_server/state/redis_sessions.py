@@ -5,7 +5,7 @@ import msgspec
 from mock_server.errors import SessionNotFoundError, StorageSaturatedError, StorageUnavailableError
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.script import Script
-from mock_server.state.sessions import Session, Turn, append_turn
+from mock_server.state.sessions import Saved, Session, Turn, append_turn
 
 _MAX_ATTEMPTS = 64
 
@@ -43,14 +43,14 @@ class RedisSessions:
         stored = await self._redis.execute("GET", self._prefix + session_id)
         return None if stored is None else self._decode(stored)
 
-    async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> bool:
+    async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> Saved:
         key = self._prefix + session_id
         expected = _beginning(seen) if seen.version else ""
         for _ in range(_MAX_ATTEMPTS):
             value = self._encoder.encode(append_turn(seen, turn, now, self._max_messages))
             reply = await _SAVE.run(self._redis, 2, key, self._index, expected, value, self._ttl_s, session_id)
             if reply == 1:
-                return not expected
+                return Saved(not expected)
             stored = reply[1]
             if stored is None:
                 expected = ""

@@ -1,6 +1,6 @@
 """Sessions: what one holds, and the rule by which a turn is appended; the stores agree on it."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -35,6 +35,13 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     owner: str | None
     tokens: list[int]
     messages: msgspec.Raw
+
+
+class Saved(NamedTuple):
+    """How a turn was saved: whether that made the session, and whether memory stood in for Redis."""
+
+    is_new: bool
+    is_degraded: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
@@ -81,8 +88,8 @@ class SessionStore(Protocol):
     async def load(self, session_id: str) -> Session | None:
         """Returns the session, or None. Raises StorageUnavailableError."""
 
-    async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> bool:
-        """Saves `turn` after whatever is stored by now, and returns whether that created the session.
+    async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> Saved:
+        """Saves `turn` after whatever is stored by now.
 
         `seen` is what the writer loaded or created. Raises SessionNotFoundError when the session has become another
         owner's meanwhile, StorageUnavailableError.

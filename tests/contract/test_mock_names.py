@@ -23,6 +23,15 @@ METRICS = {
     "consoul_pool_connections_in_use": {"pool"},
     "consoul_pool_connections_max": {"pool"},
     "consoul_redis_degraded": set(),
+    "consoul_redis_recovered": set(),
+    "consoul_redis_sessions_at_risk": set(),
+    "consoul_session_gc_deleted": set(),
+    "consoul_session_gc_duration_seconds": set(),
+    "consoul_time_to_first_token_seconds": {"transport"},
+    "consoul_inter_token_latency_seconds": {"transport"},
+    "consoul_slow_client_disconnects": {"reason"},
+    "consoul_websocket_connections": set(),
+    "consoul_gc_pause_seconds": {"generation"},
 }
 VARIABLE_NAMES = [
     "CONSOUL_HOST",
@@ -74,6 +83,13 @@ VARIABLE_NAMES = [
     "MOCK_PROVIDER_PROFILE",
     "MOCK_SEED",
     "MOCK_CONTROL_ENABLED",
+    "MOCK_CONTROL_TOKEN_FILE",
+    "MOCK_LEDGER_SIZE",
+    "MOCK_PROVIDER_CUSTOM",
+    "MOCK_PROVIDER_FAILURE_RATIO",
+    "MOCK_PROVIDER_FAILURE_KIND",
+    "MOCK_PROVIDER_CAPACITY",
+    "MOCK_PROVIDER_BATCH_SIZE",
     "MOCK_FAST_RECONNECT",
 ]
 

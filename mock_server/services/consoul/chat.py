@@ -2,9 +2,19 @@
 
 import msgspec
 
-from mock_server.asgi import PROVIDER_S, ROUTE, Receive, Scope, Send, read_body, send_json
+from mock_server.asgi import (
+    DEGRADED_HEADER,
+    PROVIDER_S,
+    REQUEST_ID,
+    ROUTE,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    send_json,
+)
 from mock_server.errors import InvalidContentError, InvalidJsonError
-from mock_server.services.consoul.conversation import Conversation
+from mock_server.services.consoul.conversation import Conversation, Question
 from mock_server.services.consoul.guard import Guard
 from mock_server.services.consoul.models import ChatAnswer, ChatRequest, list_problems
 
@@ -26,8 +36,18 @@ class ChatEndpoint:
         caller = self._guard.identify(scope)
         request = self._decode(await read_body(receive, self._max_body_bytes))
         headers = await self._guard.charge(caller, scope)
-        reply = await self._conversation.take_turn(request.session_id, request.message, request.model, caller.owner)
+        question = Question(
+            request.session_id,
+            request.message,
+            request.model,
+            caller.owner,
+            scope[REQUEST_ID].decode("ascii"),
+            "http",
+        )
+        reply = await self._conversation.take_turn(question)
         scope[PROVIDER_S] = reply.provider_s
+        if reply.is_degraded and DEGRADED_HEADER not in headers:
+            headers.append(DEGRADED_HEADER)
         answer = ChatAnswer(request.session_id, reply.response, reply.model, reply.usage, reply.timestamp)
         await send_json(send, 200, self._encoder.encode(answer), headers)
 

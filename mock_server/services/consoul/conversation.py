@@ -1,6 +1,6 @@
 """One turn of a conversation: load, ask the provider through its breaker, save. Knows no transport."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -23,6 +23,17 @@ from mock_server.state.sessions import Message, SessionStore, Turn, create_sessi
 from mock_server.state.turnstile import Turnstile
 
 
+class Question(msgspec.Struct, frozen=True, gc=False):
+    """One turn asked for. `model` is used when the session is new; `transport` is one of metrics.TRANSPORTS."""
+
+    session_id: str
+    text: str
+    model: str | None
+    owner: str | None
+    request_id: str
+    transport: str
+
+
 class Reply(msgspec.Struct, frozen=True, gc=False):
     """What one turn gave; `provider_s` is the time spent on the provider."""
 
@@ -31,6 +42,11 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     usage: Usage
     timestamp: str
     provider_s: float
+    is_degraded: bool
+
+
+# Takes a run of tokens that are due at once; the stream goes on when it returns.
+Emit = Callable[[Sequence[str]], Awaitable[None]]
 
 
 class Conversation:
@@ -51,17 +67,27 @@ class Conversation:
         self._clock = clock
         self._turnstile = Turnstile()
 
-    async def take_turn(self, session_id: str, text: str, model: str | None, owner: str | None) -> Reply:
+    async def stream_turn(self, question: Question, emit: Emit) -> Reply:
+        """Hands the answer's tokens to `emit` as they come, returns once the turn is saved; raises as `take_turn`.
+
+        Cancelled, it ends the call to the provider, saves nothing and gives back everything it held.
+        """
+        reply = await self.take_turn(question)
+        await emit([*(word + " " for word in reply.response.split(" ")[:-1]), reply.response.split(" ")[-1]])
+        return reply
+
+    async def take_turn(self, question: Question) -> Reply:
         """Returns the provider's answer once the turn is saved.
 
         Raises SessionNotFoundError for another owner's session, StorageUnavailableError, CircuitOpenError,
         ProviderFailedError.
         """
+        session_id, owner = question.session_id, question.owner
         await self._turnstile.acquire(session_id)
         try:
             session = await self._sessions.load(session_id)
             if session is None:
-                session = create_session(model or DEFAULT_MODEL, owner, format_time(self._clock.wall_s()))
+                session = create_session(question.model or DEFAULT_MODEL, owner, format_time(self._clock.wall_s()))
             elif session.owner != owner and owner is not None:
                 raise SessionNotFoundError
             card = find_card(session.model)
@@ -69,14 +95,17 @@ class Conversation:
             completion = await self._ask(card)
             provider_s = self._clock.monotonic_s() - started_s
             now = format_time(self._clock.wall_s())
-            asked_tokens = count_tokens(text)
-            turn = Turn(Message("user", text), asked_tokens, Message("assistant", completion.text), completion.tokens)
-            if await self._sessions.append(session_id, session, turn, now):
+            asked_tokens = count_tokens(question.text)
+            turn = Turn(
+                Message("user", question.text), asked_tokens, Message("assistant", completion.text), completion.tokens
+            )
+            saved = await self._sessions.append(session_id, session, turn, now)
+            if saved.is_new:
                 self._metrics.state.sessions_created.inc()
         finally:
             self._turnstile.release(session_id)
         usage = self._count(card, asked_tokens + sum(session.tokens), completion.tokens)
-        return Reply(completion.text, session.model, usage, now, provider_s)
+        return Reply(completion.text, session.model, usage, now, provider_s, saved.is_degraded)
 
     async def _ask(self, card: ModelCard) -> Completion:
         if self._breakers is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 from prometheus_client import Counter
 
-from mock_server.asgi import ANSWER_HEADERS, Headers, Scope
+from mock_server.asgi import ANSWER_HEADERS, DEGRADED_HEADER, Headers, Scope
 from mock_server.core.gcra import Verdict
 from mock_server.core.identity import address_digest, is_known, key_digest
 from mock_server.errors import InvalidApiKeyError, RateLimitedError
@@ -64,11 +64,14 @@ class Guard:
 
 
 def _build_headers(verdict: Verdict) -> Headers:
-    return [
+    headers = [
         (b"ratelimit-limit", b"%d" % verdict.limit.count),
         (b"ratelimit-remaining", b"%d" % verdict.remaining),
         (b"ratelimit-reset", b"%d" % math.ceil(verdict.reset_s)),
     ]
+    if verdict.is_degraded:
+        headers.append(DEGRADED_HEADER)
+    return headers
 
 
 def _find_key(scope: Scope) -> str | None:

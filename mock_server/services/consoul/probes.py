@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from mock_server.core.clock import Clock
 from mock_server.errors import format_time
+from mock_server.services.consoul.connections import Connections
 
 DRAINING = "draining"
 
@@ -23,9 +24,10 @@ class Backend(Protocol):
 class Probes:
     """`checks` maps a check's name to its backend; None is memory, which is always there."""
 
-    def __init__(self, version: str, checks: Mapping[str, Backend | None], clock: Clock):
+    def __init__(self, version: str, checks: Mapping[str, Backend | None], connections: Connections, clock: Clock):
         self._version = version
         self._checks = checks
+        self._connections = connections
         self._clock = clock
 
     async def health(self) -> JSONResponse:
@@ -36,7 +38,7 @@ class Probes:
                 "service": "consoul",
                 "version": self._version,
                 "timestamp": format_time(self._clock.wall_s()),
-                "connections": 0,
+                "connections": self._connections.total,
             }
         )
 

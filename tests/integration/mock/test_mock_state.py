@@ -41,8 +41,8 @@ async def test_four_writers_on_one_session_lose_no_turn(clients: list[Coalescer]
         nonlocal created
         for number in range(25):
             seen = await store.load("s") or create_session("gpt-4", None, NOW)
-            is_new = await store.append("s", seen, build_turn(f"{writer}-{number}"), NOW)
-            created += is_new
+            saved = await store.append("s", seen, build_turn(f"{writer}-{number}"), NOW)
+            created += saved.is_new
 
     await asyncio.gather(*(write(store, writer) for writer, store in enumerate(stores)))
     stored = json.loads(redis_server.client().get("p:s") or b"")

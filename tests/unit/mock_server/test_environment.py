@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -6,7 +7,6 @@ from mock_server.core.identity import key_digest
 from mock_server.core.limits import Limit
 from mock_server.environment import load_settings
 from mock_server.errors import SettingsError
-from mock_server.settings import LATER, VARIABLES, Settings
 
 REDIS = "redis://user:canary-password@127.0.0.1:6379/0"
 
@@ -156,30 +156,22 @@ def test_several_workers_need_redis_for_both() -> None:
     assert "CONSOUL_SESSION_REDIS_URL" not in problem
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("CONSOUL_REDIS_FALLBACK_ENABLED", "true"),
-        ("MOCK_CONTROL_ENABLED", "true"),
-        ("CONSOUL_WS_TIMEOUT", "10"),
-        ("CONSOUL_SESSION_GC_BATCH_SIZE", "200"),
-        ("PYTHONGC_DEBUG", "1"),
-    ],
-)
-def test_what_this_version_cannot_do_is_refused_not_ignored(name: str, value: str) -> None:
-    (problem,) = problems_of(**{name: value})
-    assert problem.startswith(f"{name}: ")
-    assert "not supported by this version" in problem
+def test_a_short_reconnect_interval_is_for_tests_only() -> None:
+    (problem,) = problems_of(CONSOUL_REDIS_RECONNECT_INTERVAL="1")
+    assert problem.startswith("CONSOUL_REDIS_RECONNECT_INTERVAL: got '1'; must be from 10 to 3600")
+    settings = load_settings({"CONSOUL_REDIS_RECONNECT_INTERVAL": "1", "MOCK_FAST_RECONNECT": "true"})
+    assert settings.redis_reconnect_interval_s == 1
 
 
-def test_defaults_of_what_is_missing_are_accepted() -> None:
-    later = [
-        (name, Settings.model_fields[field])
-        for name, field in VARIABLES.items()
-        if (Settings.model_fields[field].json_schema_extra or {}).get(LATER)  # type: ignore[union-attr]
-    ]
-    assert later
-    load_settings({name: str(info.default) for name, info in later})
+def test_the_control_plane_needs_a_token_and_the_metrics_port(tmp_path: Path) -> None:
+    (problem,) = problems_of(MOCK_CONTROL_ENABLED="true")
+    assert "MOCK_CONTROL_TOKEN_FILE" in problem
+    (problem,) = problems_of(
+        MOCK_CONTROL_ENABLED="true",
+        MOCK_CONTROL_TOKEN_FILE=str(tmp_path / "token"),
+        CONSOUL_OBSERVABILITY_PROMETHEUS_ENABLED="false",
+    )
+    assert "CONSOUL_OBSERVABILITY_PROMETHEUS_ENABLED" in problem
 
 
 def test_settings_cross_process_boundaries_and_cannot_be_changed() -> None:

@@ -51,9 +51,11 @@ async def test_sessions_last_for_their_time_since_the_last_save() -> None:
     clock = Hand()
     sessions = MemorySessions(clock.read, ttl_s=10, max_messages=50)
     new = create_session("gpt-4", None, NOW)
-    assert await sessions.append("s", new, TURN, NOW)
+    assert (await sessions.append("s", new, TURN, NOW)).is_new
     clock.now_s += 9
-    assert not await sessions.append("s", new, TURN, NOW), "saved over what is stored, not over what was seen"
+    assert not (await sessions.append("s", new, TURN, NOW)).is_new, (
+        "saved over what is stored, not over what was seen"
+    )
     stored = await sessions.load("s")
     assert stored is not None
     assert (stored.version, len(msgspec.json.decode(stored.messages))) == (2, 4)

@@ -1,0 +1,54 @@
+"""What each request was really given by the simulated provider: the truth an instrument is calibrated against."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Entry:
+    """One call to a provider. `started_s` is wall time; all other seconds are durations, `sent_s` since the start.
+
+    `fault` names the failure that was drawn, None for none; `waited_s` is the time before the provider began: for a
+    place in its pool and in its batches. `sent_s` holds (seconds, number of tokens) for each run of tokens handed to
+    the transport. `outcome` is None while the call runs, then "completed", "failed" or "cancelled".
+    """
+
+    request_id: str
+    transport: str
+    provider: str
+    model: str
+    started_s: float
+    first_token_s: float
+    between_tokens_s: float
+    tokens: int
+    fault: str | None = None
+    waited_s: float = 0.0
+    sent_s: list[tuple[float, int]] = field(default_factory=list)
+    outcome: str | None = None
+
+
+class Ledger:
+    """A ring of the newest `capacity` entries, numbered from 1 in order of their start."""
+
+    def __init__(self, capacity: int):
+        self._entries: deque[tuple[int, Entry]] = deque(maxlen=capacity)
+        self._last = 0
+
+    @property
+    def last(self) -> int:
+        """The number of the newest entry; 0 when there was none."""
+        return self._last
+
+    def record(self, entry: Entry) -> None:
+        """Adds an entry that its call goes on to fill; the oldest leaves when the ring is full."""
+        self._last += 1
+        self._entries.append((self._last, entry))
+
+    def find(self, is_wanted: Callable[[Entry], bool], after: int = 0) -> Iterator[tuple[int, Entry]]:
+        """Yields the kept entries with a number beyond `after` that are wanted, oldest first."""
+        return ((number, entry) for number, entry in self._entries if number > after and is_wanted(entry))
+
+    def clear(self) -> None:
+        """Forgets the entries; numbers go on."""
+        self._entries.clear()
