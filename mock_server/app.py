@@ -36,6 +36,7 @@ from mock_server.services.consoul.conversation import Conversation
 from mock_server.services.consoul.guard import DEFAULT_TIER, Guard
 from mock_server.services.consoul.probes import Probes
 from mock_server.services.consoul.provider import ProviderConfig, ProviderPool, SimulatedProvider, Sleep
+from mock_server.services.consoul.providers import Providers, find_latency
 from mock_server.services.consoul.router import add_routes
 from mock_server.settings import Settings
 from mock_server.state.address import parse_address
@@ -88,9 +89,11 @@ def create_app(
     metrics = Metrics(registry, sorted({DEFAULT_TIER, *settings.tier_limits}))
     stores = _create_stores(settings, clock)
     pool = ProviderPool(settings.provider_max_connections)
-    providers = {name: _create_provider(name, settings, pool, worker, sleep) for name in PROVIDERS}
+    simulated = {name: _create_provider(name, settings, pool, worker, sleep) for name in PROVIDERS}
+    # What the control plane reads and sets.
+    _providers = Providers(simulated)
     breakers = _create_breakers(settings, clock, metrics) if settings.circuit_breaker_enabled else None
-    conversation = Conversation(stores.sessions, providers, breakers, metrics, clock)
+    conversation = Conversation(stores.sessions, simulated, breakers, metrics, clock)
     chat = ChatEndpoint(
         Guard(settings, stores.limiter, metrics.state.decisions), conversation, settings.max_body_size_bytes
     )
@@ -169,10 +172,14 @@ def _create_provider(
     name: str, settings: Settings, pool: ProviderPool, worker: int, sleep: Sleep
 ) -> SimulatedProvider:
     config = ProviderConfig(
-        settings.latency_profile(),
+        find_latency(settings.provider_profile, settings.provider_custom),
         settings.anthropic_timeout_s if name == "anthropic" else settings.openai_timeout_s,
         settings.provider_failure_ratio,
         settings.provider_failure_kind,
+        settings.provider_capacity,
+        settings.provider_batch_size,
+        settings.provider_profile,
+        settings.provider_custom,
     )
     latencies = create_stream(settings.seed, "latency", name, worker)
     faults = create_stream(settings.seed, "faults", name, worker)

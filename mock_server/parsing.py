@@ -59,11 +59,15 @@ def parse_redis_url(value: SecretStr | None) -> SecretStr | None:
 
 
 def parse_custom_profile(value: Any) -> LatencyProfile | None:
-    """Returns the profile of `{"total_s": [low, high], "first_token_share": 0..1, "tokens": [low, high]}`."""
-    text = str(value).strip()
-    if not text:
+    """Returns the profile of `{"total_s": [low, high], "first_token_share": 0..1, "tokens": [low, high]}`.
+
+    Takes the object or its JSON text; None and an empty text are no profile.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    given = _load_json(text, dict)
+    given = _load_json(value.strip(), dict) if isinstance(value, str) else value
+    if not isinstance(given, dict):
+        raise ValueError(f"write a JSON object; got {type(given).__name__}")
     wanted = {"total_s", "first_token_share", "tokens"}
     if set(given) != wanted:
         raise ValueError(

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from mock_server.core.latency import PROFILES, LatencyProfile
+from mock_server.core.faults import FailureKind
+from mock_server.core.latency import LatencyProfile, ProfileName
 from mock_server.core.limits import Limit, parse_limits
 from mock_server.parsing import parse_custom_profile, parse_keys, parse_redis_url, parse_tier_keys, parse_tier_limits
 
@@ -20,6 +21,11 @@ Seconds = Annotated[float, Field(allow_inf_nan=False)]
 RedisUrl = Annotated[SecretStr | None, AfterValidator(parse_redis_url)]
 Limits = Annotated[tuple[Limit, ...], BeforeValidator(lambda value: parse_limits(value))]
 Tiers = Mapping[str, str]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+# Answers a second; 0 is no bound.
+Capacity = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+BatchSize = Annotated[int, Field(ge=1, le=10_000)]
+CustomProfile = Annotated[LatencyProfile | None, BeforeValidator(parse_custom_profile)]
 
 
 class Settings(BaseModel):
@@ -85,19 +91,13 @@ class Settings(BaseModel):
     provider_max_connections: int = _variable(100, "HTTPX_MAX_CONNECTIONS", ge=1, le=100_000)
     openai_timeout_s: Seconds = _variable(120, "OPENAI_TIMEOUT", ge=0.1, le=3600)
     anthropic_timeout_s: Seconds = _variable(120, "ANTHROPIC_TIMEOUT", ge=0.1, le=3600)
-    provider_profile: Literal["instant", "cached", "gpt-4", "gpt-3.5", "claude", "ollama", "custom"] = _variable(
-        "instant", "MOCK_PROVIDER_PROFILE"
-    )
-    provider_custom: Annotated[LatencyProfile | None, BeforeValidator(parse_custom_profile)] = _variable(
-        "", "MOCK_PROVIDER_CUSTOM"
-    )
-    provider_failure_ratio: float = _variable(0.0, "MOCK_PROVIDER_FAILURE_RATIO", ge=0, le=1)
-    provider_failure_kind: Literal["error", "timeout", "rate_limited", "truncated"] = _variable(
-        "error", "MOCK_PROVIDER_FAILURE_KIND"
-    )
-    # Answers a second that each provider gives at most, all workers together; 0 is no bound.
-    provider_capacity: float = _variable(0.0, "MOCK_PROVIDER_CAPACITY", ge=0, le=1_000_000, allow_inf_nan=False)
-    provider_batch_size: int = _variable(8, "MOCK_PROVIDER_BATCH_SIZE", ge=1, le=10_000)
+    provider_profile: ProfileName = _variable("instant", "MOCK_PROVIDER_PROFILE")
+    provider_custom: CustomProfile = _variable("", "MOCK_PROVIDER_CUSTOM")
+    provider_failure_ratio: Ratio = _variable(0.0, "MOCK_PROVIDER_FAILURE_RATIO")
+    provider_failure_kind: FailureKind = _variable("error", "MOCK_PROVIDER_FAILURE_KIND")
+    # Of each provider, all workers together.
+    provider_capacity: Capacity = _variable(0.0, "MOCK_PROVIDER_CAPACITY")
+    provider_batch_size: BatchSize = _variable(8, "MOCK_PROVIDER_BATCH_SIZE")
     seed: int = _variable(1, "MOCK_SEED", ge=0, le=2**63 - 1)
     control_enabled: bool = _variable(False, "MOCK_CONTROL_ENABLED")
     control_token_file: Path | None = _variable(None, "MOCK_CONTROL_TOKEN_FILE")
@@ -113,13 +113,6 @@ class Settings(BaseModel):
     def limits_of(self, tier: str) -> tuple[Limit, ...]:
         """Returns the limits of a tier; a tier without its own gets the default."""
         return self.tier_limits.get(tier, self.default_limits)
-
-    def latency_profile(self) -> LatencyProfile:
-        """Returns the provider's latency profile."""
-        if self.provider_profile == "custom":
-            assert self.provider_custom is not None
-            return self.provider_custom
-        return PROFILES[self.provider_profile]
 
 
 VARIABLES: Mapping[str, str] = MappingProxyType(

@@ -2,9 +2,10 @@
 
 import random
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 Range = tuple[float, float]
+ProfileName = Literal["instant", "cached", "gpt-4", "gpt-3.5", "claude", "ollama", "custom"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Draw(NamedTuple):
 
 
 # Durations of gpt-4, gpt-3.5, claude and ollama are the typical ranges of the load-testing guide's provider table.
-PROFILES = {
+# `custom` is whatever its user says.
+PROFILES: dict[ProfileName, LatencyProfile] = {
     "instant": LatencyProfile((0.0, 0.0), 0.0, (12, 24)),
     "cached": LatencyProfile((0.005, 0.005), 1.0, (12, 24)),
     "gpt-4": LatencyProfile((2.0, 10.0), 0.2, (40, 200)),

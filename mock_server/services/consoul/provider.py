@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mock_server.core.latency import Draw, LatencyProfile, draw
+from mock_server.core.faults import FailureKind, Fault, draw_fault
+from mock_server.core.latency import Draw, LatencyProfile, ProfileName, draw
 from mock_server.core.text import build_answer
 from mock_server.errors import (
     ProviderFailedError,
@@ -23,12 +24,19 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class ProviderConfig:
-    """`failure_ratio` of calls fail in the way `failure_kind` says."""
+    """`failure_ratio` of calls fail in the way `failure_kind` says; `latency` is that of `profile`.
+
+    `capacity` is answers a second of all workers together, given in batches of at most `batch_size`; 0 is no bound.
+    """
 
     latency: LatencyProfile
     timeout_s: float
     failure_ratio: float = 0.0
-    failure_kind: str = "error"
+    failure_kind: FailureKind = "error"
+    capacity: float = 0.0
+    batch_size: int = 8
+    profile: ProfileName = "custom"
+    custom: LatencyProfile | None = None
 
 
 class Completion(msgspec.Struct, frozen=True, gc=False):
@@ -84,21 +92,25 @@ class SimulatedProvider:
         faults: random.Random,
         sleep: Sleep,
     ):
-        self._config = config
+        self.config = config
         self._pool = pool
         self._latencies = latencies
         self._faults = faults
         self._sleep = sleep
 
+    def configure(self, config: ProviderConfig) -> None:
+        """Sets what later calls are given; calls under way keep their plan."""
+        self.config = config
+
     async def complete(self) -> Completion:
         """Returns an answer after its drawn duration. Raises ProviderFailedError or one of its kinds."""
-        config = self._config
+        config = self.config
         plan = draw(config.latency, self._latencies)
-        is_faulty = self._faults.random() < config.failure_ratio
+        fault = draw_fault(config.failure_ratio, config.failure_kind, plan.tokens, self._faults)
         await self._pool.enter(config.timeout_s)
         try:
-            if is_faulty:
-                await self._fail(plan)
+            if fault is not None:
+                await self._fail(fault, plan, config.timeout_s)
             if plan.total_s > config.timeout_s:
                 await self._sleep(config.timeout_s)
                 raise ProviderTimeoutError(retry_after_s=_RETRY_AFTER_S)
@@ -108,12 +120,11 @@ class SimulatedProvider:
             self._pool.leave()
         return Completion(build_answer(plan.tokens, plan.tokens), plan.tokens)
 
-    async def _fail(self, plan: Draw) -> None:
-        kind = self._config.failure_kind
-        if kind == "rate_limited":
-            raise ProviderRateLimitedError(retry_after_s=_RETRY_AFTER_S, fault="provider-rate-limited")
-        if kind == "timeout":
-            await self._sleep(self._config.timeout_s)
-            raise ProviderTimeoutError(retry_after_s=_RETRY_AFTER_S, fault="provider-timeout")
+    async def _fail(self, fault: Fault, plan: Draw, timeout_s: float) -> None:
+        if fault.kind == "rate_limited":
+            raise ProviderRateLimitedError(retry_after_s=_RETRY_AFTER_S, fault=fault.name)
+        if fault.kind == "timeout":
+            await self._sleep(timeout_s)
+            raise ProviderTimeoutError(retry_after_s=_RETRY_AFTER_S, fault=fault.name)
         await self._sleep(plan.first_token_s)
-        raise ProviderFailedError(retry_after_s=_RETRY_AFTER_S, fault="provider-error")
+        raise ProviderFailedError(retry_after_s=_RETRY_AFTER_S, fault=fault.name)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from mock_server.core.identity import key_digest
+from mock_server.core.latency import LatencyProfile
 from mock_server.core.limits import Limit
 from mock_server.environment import load_settings
 from mock_server.errors import SettingsError
@@ -191,4 +192,4 @@ def test_custom_profile_needs_its_numbers() -> None:
     assert "MOCK_PROVIDER_CUSTOM" in problem
     given = '{"total_s": [0.1, 0.2], "first_token_share": 0.5, "tokens": [1, 9]}'
     settings = load_settings({"MOCK_PROVIDER_PROFILE": "custom", "MOCK_PROVIDER_CUSTOM": given})
-    assert settings.latency_profile().total_s == (0.1, 0.2)
+    assert settings.provider_custom == LatencyProfile((0.1, 0.2), 0.5, (1, 9))

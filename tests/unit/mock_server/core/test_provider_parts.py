@@ -3,7 +3,7 @@
 import pytest
 
 from mock_server.core.identity import address_digest, is_known, key_digest
-from mock_server.core.latency import PROFILES, LatencyProfile, draw
+from mock_server.core.latency import PROFILES, LatencyProfile, ProfileName, draw
 from mock_server.core.models import CARDS, PROVIDERS, find_card
 from mock_server.core.randomness import create_stream
 from mock_server.core.text import build_answer, count_tokens
@@ -20,7 +20,7 @@ from mock_server.core.text import build_answer, count_tokens
         ("ollama", 0.5, 5),
     ],
 )
-def test_profiles_stay_within_their_stated_range(name: str, low_s: float, high_s: float) -> None:
+def test_profiles_stay_within_their_stated_range(name: ProfileName, low_s: float, high_s: float) -> None:
     rng = create_stream(1, name)
     totals_s = [draw(PROFILES[name], rng).total_s for _ in range(2000)]
     assert low_s <= min(totals_s) + 1e-9

@@ -1,0 +1,93 @@
+"""All simulated providers of a worker: what they are set to, and how that changes while calls are under way."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from mock_server.core.faults import FailureKind
+from mock_server.core.latency import PROFILES, LatencyProfile, ProfileName
+from mock_server.services.consoul.provider import ProviderConfig, SimulatedProvider
+from mock_server.settings import BatchSize, Capacity, CustomProfile, Ratio
+
+
+class ProviderChange(BaseModel):
+    """What to set; a field left out, or None, stays as it is. `capacity` is of all workers together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+    profile: ProfileName | None = None
+    custom: CustomProfile = None
+    failure_ratio: Ratio | None = None
+    failure_kind: FailureKind | None = None
+    capacity: Capacity | None = None
+    batch_size: BatchSize | None = None
+
+
+class Providers:
+    """The providers by name; settings change for all of them, or none, between two turns of the event loop."""
+
+    def __init__(self, providers: Mapping[str, SimulatedProvider]):
+        self._providers = providers
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Returns what each provider is set to, as values JSON can hold."""
+        return {name: _render(provider.config) for name, provider in self._providers.items()}
+
+    def configure(self, change: ProviderChange, provider: str | None = None) -> None:
+        """Sets one provider, or all of them; calls under way keep the plan they were given.
+
+        Raises ValueError, and changes nothing, for an unknown provider or a custom profile that nobody gave.
+        """
+        if provider is not None and provider not in self._providers:
+            raise ValueError(
+                f"provider: got {provider!r}; must be one of {', '.join(self._providers)}, or none for all"
+            )
+        names = list(self._providers) if provider is None else [provider]
+        configs = {name: _apply(change, self._providers[name].config) for name in names}
+        for name, config in configs.items():
+            self._providers[name].configure(config)
+
+
+def find_latency(profile: ProfileName, custom: LatencyProfile | None) -> LatencyProfile:
+    """Returns the latency of a profile; raises ValueError for `custom` when there is none."""
+    if profile != "custom":
+        return PROFILES[profile]
+    if custom is None:
+        raise ValueError("profile: got 'custom', which needs custom, like " + _EXAMPLE)
+    return custom
+
+
+_EXAMPLE = '{"total_s": [0.1, 0.4], "first_token_share": 0.2, "tokens": [20, 60]}'
+
+
+def _apply(change: ProviderChange, config: ProviderConfig) -> ProviderConfig:
+    given = {
+        name: value
+        for name in ("profile", "custom", "failure_ratio", "failure_kind", "capacity", "batch_size")
+        if (value := getattr(change, name)) is not None
+    }
+    changed = dataclasses.replace(config, **given)
+    return dataclasses.replace(changed, latency=find_latency(changed.profile, changed.custom))
+
+
+def _render(config: ProviderConfig) -> dict[str, Any]:
+    return {
+        "profile": config.profile,
+        "latency": _render_latency(config.latency),
+        "custom": None if config.custom is None else _render_latency(config.custom),
+        "failure_ratio": config.failure_ratio,
+        "failure_kind": config.failure_kind,
+        "capacity": config.capacity,
+        "batch_size": config.batch_size,
+        "timeout_s": config.timeout_s,
+    }
+
+
+def _render_latency(latency: LatencyProfile) -> dict[str, Any]:
+    return {
+        "total_s": list(latency.total_s),
+        "first_token_share": latency.first_token_share,
+        "tokens": list(latency.tokens),
+    }
