@@ -18,6 +18,7 @@ from starlette.requests import Request
 from mock_server.asgi import App
 from mock_server.core.breaker import BreakerConfig, BreakerState, CircuitBreaker
 from mock_server.core.clock import Clock
+from mock_server.core.draining import Draining
 from mock_server.core.models import PROVIDERS
 from mock_server.core.randomness import create_stream
 from mock_server.errors import MethodNotAllowedError, NotFoundError, OtherClientError
@@ -25,6 +26,7 @@ from mock_server.lifespan import Sampler, create_lifespan
 from mock_server.metrics import Metrics
 from mock_server.middleware.admission import Admission
 from mock_server.middleware.body_limit import BodyLimit
+from mock_server.middleware.draining import DrainingGate
 from mock_server.middleware.error_boundary import ErrorBoundary
 from mock_server.middleware.hot_routes import HotRoutes
 from mock_server.middleware.measured import Measured
@@ -109,10 +111,11 @@ def create_app(
         },
     }
     sampler = Sampler(stores.sessions, pools, metrics.state)
+    draining = Draining()
     api = Api(
         title="Consoul mock",
         version=VERSION,
-        lifespan=create_lifespan(sampler, stores.clients(), settings.thread_pool_size),
+        lifespan=create_lifespan(sampler, stores.clients(), settings.thread_pool_size, draining),
         redirect_slashes=False,
         exception_handlers={HTTPException: _translate},
     )
@@ -122,14 +125,18 @@ def create_app(
         settings,
         clock,
         metrics,
+        draining,
         create_stream(settings.seed, "request-ids", worker),
     )
 
 
-def _surround(api: App, settings: Settings, clock: Clock, metrics: Metrics, rng: random.Random) -> App:
+def _surround(
+    api: App, settings: Settings, clock: Clock, metrics: Metrics, draining: Draining, rng: random.Random
+) -> App:
     """Returns the application inside its middleware, the outermost last."""
     app: App = BodyLimit(api, settings.max_body_size_bytes)
     app = Admission(app, settings.limit_concurrency)
+    app = DrainingGate(app, draining, settings.max_body_size_bytes, clock.wall_s)
     app = ErrorBoundary(app, clock.wall_s)
     app = Measured(app, metrics.requests, clock.monotonic_s)
     return RequestId(app, _create_id_maker(rng))

@@ -46,6 +46,17 @@ class Answer:
             message["headers"] = [*message["headers"], self._header]
         return self._send(message)
 
+    def add_header(self, header: tuple[bytes, bytes]) -> None:
+        """Adds one more header to the answer, which must not have started; for what is rare: it wraps the sending."""
+        send = self._send
+
+        def send_with_header(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start" and header not in message["headers"]:
+                message["headers"].append(header)
+            return send(message)
+
+        self._send = send_with_header
+
 
 class ClientGoneError(Exception):
     """The client left before its request was whole; there is nobody to answer."""

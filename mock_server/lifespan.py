@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from mock_server.core.draining import Draining
 from mock_server.errors import StorageUnavailableError
 from mock_server.metrics import StateMetrics
 from mock_server.state.coalescer import Coalescer
@@ -44,18 +45,21 @@ class Sampler:
 
 
 def create_lifespan(
-    sampler: Sampler, clients: Iterable[Coalescer], thread_pool_size: int | None
-) -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
-    """Returns the lifespan of the application; it waits for nothing, so a mock starts while Redis is away."""
+    sampler: Sampler, clients: Iterable[Coalescer], thread_pool_size: int | None, draining: Draining
+) -> Callable[[Any], contextlib.AbstractAsyncContextManager[Mapping[str, Any]]]:
+    """Returns the lifespan of the application; it waits for nothing, so a mock starts while Redis is away.
+
+    `draining` becomes part of the state that the server and every request see.
+    """
     threads = thread_pool_size or min(32, (os.cpu_count() or 1) + 4)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
+    async def lifespan(_: Any) -> AsyncIterator[Mapping[str, Any]]:
         executor = ThreadPoolExecutor(threads, thread_name_prefix="consoul")
         asyncio.get_running_loop().set_default_executor(executor)
         sampling = asyncio.create_task(sampler.run())
         try:
-            yield
+            yield {"draining": draining}
         finally:
             sampling.cancel()
             await asyncio.gather(sampling, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Starts the workers, replaces those that die, forgets the gauges of the dead, and ends them all."""
+"""Starts the workers, replaces those that die or are to be renewed, forgets the gauges of the dead, ends them all."""
 
 import logging
 import signal
@@ -8,22 +8,24 @@ from socket import socket
 
 from uvicorn.supervisors import Multiprocess
 
+from mock_server.parent.draining import LONGEST_DRAIN_S
 from mock_server.parent.pacing import RestartPacer
-from mock_server.parent.worker import GRACEFUL_SHUTDOWN_S, WorkerProcess, build_config
+from mock_server.parent.worker import WorkerProcess, build_config
 from mock_server.settings import Settings
 
 _log = logging.getLogger(__name__)
 _CHECK_EVERY_S = 0.5
 _LISTEN_EVERY_S = 0.05
 # Beyond what a worker gives its requests; then it hangs.
-_STOP_DEADLINE_S = GRACEFUL_SHUTDOWN_S + 5
+_STOP_DEADLINE_S = LONGEST_DRAIN_S + 5
 _ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Supervisor(Multiprocess):
     """uvicorn's supervisor with numbered workers; `on_death` is told each worker's process id after it is gone.
 
-    SIGTERM and SIGINT let requests end, the second one does not wait; SIGHUP replaces the workers one by one.
+    SIGTERM and SIGINT let requests end, the second one does not wait; SIGHUP replaces the workers one by one. Nothing
+    here waits for a worker, so that each signal is acted on at once.
     """
 
     def __init__(
@@ -40,7 +42,12 @@ class Supervisor(Multiprocess):
         self._pacer = RestartPacer()
         self._workers: list[WorkerProcess] = []
         self._due_s: dict[int, float] = {}
+        # Numbers of the workers to replace, the new one that starts now, the old ones with when they must be gone.
+        self._to_replace: list[int] = []
+        self._incoming: WorkerProcess | None = None
+        self._retired: dict[WorkerProcess, float] = {}
         self._has_served = False
+        self._told_to_end = 0
         self.failed = False
 
     def pids(self) -> Mapping[int, int]:
@@ -54,17 +61,17 @@ class Supervisor(Multiprocess):
             self._listen()
             self.handle_signals()
             self.keep_subprocess_alive()
-        for process in self._workers:
-            process.terminate()
-        self._join(self._workers)
+        self._end()
 
     def keep_subprocess_alive(self) -> None:
         now_s = time.monotonic()
+        self._bury_retired(now_s)
+        self._replace_next(now_s)
         for index, process in enumerate(self._workers):
             if self.should_exit.is_set():
                 return
             if process.worker in self._due_s:
-                if now_s >= self._due_s[process.worker]:
+                if now_s >= self._due_s[process.worker] and not self._is_incoming(process.worker):
                     del self._due_s[process.worker]
                     self._workers[index] = self._start(process.worker)
             elif not process.is_alive(timeout=self.config.timeout_worker_healthcheck):
@@ -72,20 +79,17 @@ class Supervisor(Multiprocess):
             self._has_served = self._has_served or process.was_ready
 
     def restart_all(self) -> None:
-        """Replaces each worker, the new one serving before the old one is told to end."""
-        for index, old in enumerate(self._workers):
-            new = self._start(old.worker)
-            while new.is_alive() and not new.was_ready and not self._is_told_to_end():
-                time.sleep(_LISTEN_EVERY_S)
-            if not new.was_ready:
-                new.kill()
-                self._forget(new)
-                _log.error("The new worker %d did not start; the old one stays.", old.worker)
-                return
-            self._workers[index] = new
-            old.terminate()
-            self._join([old])
-            self._forget(old)
+        """Has each worker replaced, the new one serving before the old one is told."""
+        self._to_replace = [process.worker for process in self._workers]
+
+    def handle_int(self) -> None:
+        """Ends the workers."""
+        self._told_to_end += 1
+        self.should_exit.set()
+
+    def handle_term(self) -> None:
+        """Ends the workers."""
+        self.handle_int()
 
     def handle_ttin(self) -> None:
         """Changes nothing: the number of workers is a setting."""
@@ -98,6 +102,38 @@ class Supervisor(Multiprocess):
         process = WorkerProcess(config, self.sockets, worker)
         process.start()
         return process
+
+    def _is_incoming(self, worker: int) -> bool:
+        return self._incoming is not None and self._incoming.worker == worker
+
+    def _replace_next(self, now_s: float) -> None:
+        """Takes the replacement of workers one step further."""
+        new = self._incoming
+        if new is None:
+            if self._to_replace:
+                self._incoming = self._start(self._to_replace.pop(0))
+            return
+        if not new.is_alive(timeout=self.config.timeout_worker_healthcheck):
+            _log.error("The new worker %d did not start; the old one stays.", new.worker)
+            new.kill()
+            self._forget(new)
+            self._incoming = None
+            self._to_replace.clear()
+        elif new.was_ready:
+            index = next(index for index, old in enumerate(self._workers) if old.worker == new.worker)
+            old, self._workers[index], self._incoming = self._workers[index], new, None
+            if self._due_s.pop(new.worker, None) is None:
+                self._retired[old] = now_s + _STOP_DEADLINE_S
+                old.retire()
+
+    def _bury_retired(self, now_s: float) -> None:
+        for process, deadline_s in list(self._retired.items()):
+            if process.exitcode is None and now_s > deadline_s:
+                _log.warning("Worker %d (pid %d), replaced, did not end; ending it.", process.worker, process.pid)
+                process.kill()
+            if process.exitcode is not None or now_s > deadline_s:
+                self._forget(process)
+                del self._retired[process]
 
     def _bury(self, process: WorkerProcess, now_s: float) -> None:
         process.kill()
@@ -118,22 +154,37 @@ class Supervisor(Multiprocess):
         assert process.pid is not None
         self._on_death(process.pid)
 
+    def _end(self) -> None:
+        """Tells all workers to end, and returns when they have."""
+        # From here on only workers hold the port: when the last stops listening, a client is refused instead of
+        # waiting in the queue of a port that nobody serves.
+        for sock in self.sockets:
+            sock.close()
+        processes = [*self._workers, *self._retired, *([self._incoming] if self._incoming else [])]
+        for process in processes:
+            process.terminate()
+        self._join(processes)
+
     def _join(self, processes: list[WorkerProcess]) -> None:
         """Returns when all have ended; uses force on a second signal, or when they take longer than they may."""
         deadline_s = time.monotonic() + _STOP_DEADLINE_S
-        while any(process.exitcode is None for process in processes):
-            time.sleep(_LISTEN_EVERY_S)
-            if self._is_told_to_end() or time.monotonic() > deadline_s:
+        while processes:
+            if self._is_told_again() or time.monotonic() > deadline_s:
                 _log.warning("Ending the workers at once.")
                 for process in processes:
                     process.kill()
                     process.join()
+            for process in [process for process in processes if process.exitcode is not None]:
+                processes.remove(process)
+                self._forget(process)
+            time.sleep(_LISTEN_EVERY_S)
 
     def _listen(self) -> None:
         """Waits until it is time to look after the workers, but not past a signal."""
-        end_s = time.monotonic() + _CHECK_EVERY_S
+        is_replacing = self._incoming is not None or self._to_replace
+        end_s = time.monotonic() + (_LISTEN_EVERY_S if is_replacing else _CHECK_EVERY_S)
         while not self.signal_queue and time.monotonic() < end_s:
             time.sleep(_LISTEN_EVERY_S)
 
-    def _is_told_to_end(self) -> bool:
-        return any(number in _ENDS for number in self.signal_queue)
+    def _is_told_again(self) -> bool:
+        return self._told_to_end > 1 or any(number in _ENDS for number in self.signal_queue)

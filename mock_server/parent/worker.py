@@ -6,9 +6,11 @@ import os
 import signal
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from socket import socket
 from types import FrameType
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, values
 from prometheus_client.mmap_dict import MmapedDict
@@ -18,11 +20,16 @@ from uvicorn.supervisors.multiprocess import Process
 from mock_server.app import create_app
 from mock_server.asgi import App
 from mock_server.core.clock import Clock
+from mock_server.core.draining import Draining
 from mock_server.log import configure_logging
+from mock_server.parent.draining import Drain
 from mock_server.protocol.http import ConsoulHttpProtocol
 from mock_server.settings import Settings
 
-GRACEFUL_SHUTDOWN_S = 30
+# From parent to worker: another worker has your place.
+REPLACE_SIGNAL = signal.SIGUSR1
+# What is left to do when a worker has drained: closing idle connections, answering who came last.
+_CLOSING_S = 1
 START_DEADLINE_S = 60.0
 _GC_THRESHOLD = 20_000
 _pack = struct.Struct("dd").pack
@@ -79,13 +86,46 @@ def _calm_garbage_collection() -> None:
 
 
 class WorkerServer(Server):
-    """Tells the application when it drains, through the state every request carries."""
+    """Ends in two ways, both without dropping what is in flight: told to stop, or replaced by another worker."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self._drain: Drain | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # A terminal that hangs up tells its whole group, but replacing workers is the parent's business.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(REPLACE_SIGNAL, self.handle_replace)
+        with super().capture_signals():
+            yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Told to stop while the application is still being made, there is nothing that drains yet.
-        if self.started:
-            self.lifespan.state["draining"] = True
+        self._begin("stop")
         super().handle_exit(sig, frame)
+
+    def handle_replace(self, sig: int, frame: FrameType | None) -> None:
+        """Begins to end as a worker that another one replaces."""
+        self._begin("replace")
+        self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        await super().on_tick(counter)
+        if not self.should_exit or self.force_exit:
+            return self.should_exit
+        if self._drain is None:
+            self._drain = Drain(self._draining, self.server_state, self.servers, time.monotonic())
+        return self._drain.is_over(time.monotonic())
+
+    @property
+    def _draining(self) -> Draining:
+        draining: Draining = self.lifespan.state["draining"]
+        return draining
+
+    def _begin(self, phase: Literal["stop", "replace"]) -> None:
+        # Told so while the application is still being made, there is nothing that drains yet.
+        if self.started:
+            self._draining.begin(phase)
 
 
 class WorkerProcess(Process):
@@ -95,7 +135,7 @@ class WorkerProcess(Process):
         self.worker = worker
         self.was_ready = False
         self.started_s = time.monotonic()
-        self._is_asked = False
+        self._asked_s: float | None = None
         super().__init__(config, sockets)
 
     @property
@@ -104,25 +144,32 @@ class WorkerProcess(Process):
         return not self.was_ready and self.exitcode is not None and self.exitcode > 0
 
     def is_alive(self, timeout: float = 5) -> bool:
-        """Returns whether it runs and answers; one that is still starting is given `START_DEADLINE_S` for that.
+        """Returns whether it runs and answered within `timeout`; never waits, so the parent is free for signals.
 
-        Many workers on few processors take far longer to import than a worker that serves may take to answer.
+        One that is still starting is given `START_DEADLINE_S`: many workers on few processors take far longer to
+        import than a worker that serves may take to answer.
         """
         if not self.process.is_alive():
             return False
-        if self.was_ready:
-            return self._healthcheck(timeout) is not None
-        self._ask_whether_ready()
-        return self.was_ready or time.monotonic() - self.started_s < START_DEADLINE_S
+        now_s = time.monotonic()
+        self._ask(now_s)
+        if not self.was_ready:
+            return now_s - self.started_s < START_DEADLINE_S
+        return self._asked_s is None or now_s - self._asked_s < timeout
 
-    def _ask_whether_ready(self) -> None:
+    def retire(self) -> None:
+        """Tells it that another worker has its place; unlike `terminate` it lets it serve its connections on."""
+        if self.exitcode is None and self.pid is not None:
+            os.kill(self.pid, REPLACE_SIGNAL)
+
+    def _ask(self, now_s: float) -> None:
         with contextlib.suppress(OSError, EOFError):
-            if not self._is_asked:
+            if self._asked_s is None:
                 self.parent_conn.send(b"ping")
-                self._is_asked = True
+                self._asked_s = now_s
             if self.parent_conn.poll():
-                self.was_ready = self.parent_conn.recv()
-                self._is_asked = False
+                self.was_ready = self.parent_conn.recv() or self.was_ready
+                self._asked_s = None
 
     @property
     def server(self) -> Server:
@@ -159,6 +206,6 @@ def build_config(service: str, settings: Settings, worker: int) -> Config:
         server_header=False,
         backlog=settings.backlog,
         timeout_keep_alive=settings.timeout_keep_alive_s,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+        timeout_graceful_shutdown=_CLOSING_S,
         workers=settings.workers,
     )

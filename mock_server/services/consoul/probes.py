@@ -11,8 +11,6 @@ from mock_server.core.clock import Clock
 from mock_server.errors import format_time
 from mock_server.services.consoul.connections import Connections
 
-DRAINING = "draining"
-
 
 class Backend(Protocol):
     """Something a check can ask whether it answers."""
@@ -47,7 +45,8 @@ class Probes:
         names = list(self._checks)
         outcomes = await asyncio.gather(*(_check(self._checks[name]) for name in names))
         checks = dict(zip(names, outcomes, strict=True))
-        if getattr(request.state, DRAINING, False):
+        # A worker that is being replaced says nothing of it: the mock serves on.
+        if request.state.draining.phase == "stop":
             checks["process"] = "draining"
         is_ready = not {"unavailable", "draining"} & set(checks.values())
         body = {
