@@ -22,7 +22,7 @@ from mock_server.core.draining import Draining
 from mock_server.core.models import PROVIDERS
 from mock_server.core.randomness import create_stream
 from mock_server.errors import MethodNotAllowedError, NotFoundError, OtherClientError
-from mock_server.lifespan import Sampler, create_lifespan
+from mock_server.lifespan import Background, Sampler, create_lifespan
 from mock_server.metrics import Metrics
 from mock_server.middleware.admission import Admission
 from mock_server.middleware.body_limit import BodyLimit
@@ -43,6 +43,7 @@ from mock_server.services.consoul.router import add_routes
 from mock_server.settings import Settings
 from mock_server.state.address import parse_address
 from mock_server.state.coalescer import Coalescer
+from mock_server.state.collection import SessionCollector
 from mock_server.state.limiter import Limiter, MemoryLimiter, RedisLimiter
 from mock_server.state.memory_sessions import MemorySessions
 from mock_server.state.redis_sessions import RedisSessions
@@ -115,7 +116,13 @@ def create_app(
     api = Api(
         title="Consoul mock",
         version=VERSION,
-        lifespan=create_lifespan(sampler, stores.clients(), settings.thread_pool_size, draining),
+        lifespan=create_lifespan(
+            sampler,
+            stores.clients(),
+            settings.thread_pool_size,
+            draining,
+            _create_collection(stores, settings, clock, metrics),
+        ),
         redirect_slashes=False,
         exception_handlers={HTTPException: _translate},
     )
@@ -167,6 +174,23 @@ def _create_stores(settings: Settings, clock: Clock) -> Stores:
     else:
         limiter = RedisLimiter(limit_client, settings.rate_limit_key_prefix)
     return Stores(sessions, limiter, session_client, limit_client)
+
+
+def _create_collection(stores: Stores, settings: Settings, clock: Clock, metrics: Metrics) -> list[Background]:
+    """Returns the collection of dead sessions; memory needs none, since it forgets by itself."""
+    if stores.session_client is None:
+        return []
+    collector = SessionCollector(
+        stores.session_client,
+        settings.session_key_prefix,
+        settings.session_ttl_s,
+        settings.session_gc_interval_s,
+        settings.session_gc_batch_size,
+        clock,
+        metrics.storage,
+        spared=settings.rate_limit_key_prefix if stores.limit_client is stores.session_client else "",
+    )
+    return [collector.run]
 
 
 def _create_client(url: SecretStr | None, settings: Settings) -> Coalescer | None:

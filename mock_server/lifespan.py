@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +15,9 @@ from mock_server.state.sessions import SessionStore
 
 SAMPLE_EVERY_S = 1.0
 
+
+# Runs until cancelled.
+Background = Callable[[], Coroutine[Any, Any, None]]
 
 # Returns the places of a pool that are in use, and how many there are.
 MeasurePool = Callable[[], tuple[int, int]]
@@ -45,11 +48,15 @@ class Sampler:
 
 
 def create_lifespan(
-    sampler: Sampler, clients: Iterable[Coalescer], thread_pool_size: int | None, draining: Draining
+    sampler: Sampler,
+    clients: Iterable[Coalescer],
+    thread_pool_size: int | None,
+    draining: Draining,
+    background: Iterable[Background] = (),
 ) -> Callable[[Any], contextlib.AbstractAsyncContextManager[Mapping[str, Any]]]:
     """Returns the lifespan of the application; it waits for nothing, so a mock starts while Redis is away.
 
-    `draining` becomes part of the state that the server and every request see.
+    `draining` becomes part of the state that the server and every request see; `background` runs beside them.
     """
     threads = thread_pool_size or min(32, (os.cpu_count() or 1) + 4)
 
@@ -57,12 +64,13 @@ def create_lifespan(
     async def lifespan(_: Any) -> AsyncIterator[Mapping[str, Any]]:
         executor = ThreadPoolExecutor(threads, thread_name_prefix="consoul")
         asyncio.get_running_loop().set_default_executor(executor)
-        sampling = asyncio.create_task(sampler.run())
+        tasks = [asyncio.create_task(run()) for run in (sampler.run, *background)]
         try:
             yield {"draining": draining}
         finally:
-            sampling.cancel()
-            await asyncio.gather(sampling, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             for client in clients:
                 await client.close()
             executor.shutdown(wait=False, cancel_futures=True)

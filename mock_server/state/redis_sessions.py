@@ -5,7 +5,7 @@ import msgspec
 from mock_server.errors import SessionNotFoundError, StorageSaturatedError, StorageUnavailableError
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.script import Script
-from mock_server.state.sessions import Saved, Session, Turn, append_turn
+from mock_server.state.sessions import Saved, Session, Turn, append_turn, read_session
 
 _MAX_ATTEMPTS = 64
 
@@ -37,7 +37,6 @@ class RedisSessions:
         self._ttl_s = ttl_s
         self._max_messages = max_messages
         self._encoder = msgspec.json.Encoder()
-        self._decoder = msgspec.json.Decoder(Session)
 
     async def load(self, session_id: str) -> Session | None:
         stored = await self._redis.execute("GET", self._prefix + session_id)
@@ -67,11 +66,8 @@ class RedisSessions:
         return int(await _COUNT.run(self._redis, 1, self._index))
 
     def _decode(self, stored: bytes) -> Session:
-        try:
-            session = self._decoder.decode(stored)
-        except (msgspec.DecodeError, RecursionError):
-            session = None
-        if session is None or not bytes(session.messages).startswith(b"["):
+        session = read_session(stored)
+        if session is None:
             raise StorageUnavailableError("The stored session cannot be read.", retry_after_s=1.0)
         return session
 

@@ -45,6 +45,7 @@ class Saved(NamedTuple):
 
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Session).decode
 # Between two messages, and nowhere else: inside of one, the quotes would be escaped.
 _BOUNDARY = b'},{"role":"'
 
@@ -52,6 +53,15 @@ _BOUNDARY = b'},{"role":"'
 def create_session(model: str, owner: str | None, now: str) -> Session:
     """Returns a session without messages that no store holds yet."""
     return Session(0, now, now, model, owner, [], msgspec.Raw(b"[]"))
+
+
+def read_session(stored: bytes) -> Session | None:
+    """Returns the session a store holds, or None when that is no session."""
+    try:
+        session = _decode(stored)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return session if bytes(session.messages).startswith(b"[") else None
 
 
 def append_turn(session: Session, turn: Turn, now: str, max_messages: int) -> Session:
