@@ -1,0 +1,229 @@
+"""Group F: how the mock stops, replaces its workers, survives their deaths and starts in any order."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.integration.mock.conftest import Mock, RedisServer, StartMock, stores, wait_until
+from tests.reliability.conftest import Measure
+from tests.reliability.keep_alive import KeepAliveClient, Reply
+
+LONG = os.environ.get("LONG") == "1"
+
+
+def custom(low_s: float, high_s: float) -> dict[str, str]:
+    """Variables of a provider that takes between `low_s` and `high_s`."""
+    profile = {"total_s": [low_s, high_s], "first_token_share": 1, "tokens": [1, 4]}
+    return {"MOCK_PROVIDER_PROFILE": "custom", "MOCK_PROVIDER_CUSTOM": json.dumps(profile)}
+
+
+async def until(condition, what: str, deadline_s: float = 20.0):  # type: ignore[no-untyped-def]
+    return await asyncio.to_thread(wait_until, condition, what, deadline_s)
+
+
+async def try_chat(client: KeepAliveClient, session_id: str) -> Reply | str:
+    """Returns the answer, or the name of what went wrong."""
+    try:
+        return await client.chat(session_id)
+    except (OSError, EOFError) as error:
+        return type(error).__name__
+
+
+@pytest.mark.slow
+async def test_f01_sigterm_with_500_in_flight(
+    start_mock: StartMock, redis_server: RedisServer, measure: Measure
+) -> None:
+    mock = start_mock(**custom(1, 3), HTTPX_MAX_CONNECTIONS="1000", **stores(redis_server))
+    idle = KeepAliveClient(mock.port)
+    assert (await idle.request("GET", "/health")).status == 200
+    running = [asyncio.create_task(try_chat(KeepAliveClient(mock.port), f"s{number}")) for number in range(500)]
+    await until(lambda: mock.sample("consoul_requests_in_flight") == 500, "500 in flight")
+    started_s = time.monotonic()
+    mock.process.terminate()
+    await until(lambda: mock.request("GET", "/ready").status == 503, "draining")
+
+    refused = [await client.chat("new") for client in (idle, *(KeepAliveClient(mock.port) for _ in range(5)))]
+    for answer in refused:
+        assert (answer.status, answer.json()["code"], answer.headers["retry-after"]) == (503, "E121", "1")
+        assert answer.is_last
+    ready = mock.request("GET", "/ready")
+    assert (ready.status, ready.body["checks"]["process"]) == (503, "draining")
+    assert mock.request("GET", "/health").status == 200
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    upgrade["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    assert (await KeepAliveClient(mock.port).request("GET", "/ws/chat/s", None, upgrade)).status == 503
+
+    answers = await asyncio.gather(*running)
+    last_s = time.monotonic() - started_s
+    dropped = Counter(answer if isinstance(answer, str) else str(answer.status) for answer in answers)
+    exit_code = await asyncio.to_thread(mock.process.wait, 30)
+    ended_s = time.monotonic() - started_s
+    measure(
+        "0 of 500 dropped, all end in <= 30 s; new ones get 503",
+        f"{500 - dropped['200']} dropped, last answer after {last_s:.1f} s, gone {ended_s - last_s:.2f} s later; "
+        f"{len(refused)} new ones got 503 E121",
+    )
+    assert dict(dropped) == {"200": 500}
+    assert all(answer.is_last for answer in answers if isinstance(answer, Reply))
+    assert ended_s <= 30
+    assert ended_s - last_s < 5, "nothing was in flight any more"
+    assert exit_code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_f02_second_sigterm(start_mock: StartMock, measure: Measure, number: signal.Signals) -> None:
+    mock = start_mock(**custom(60, 60))
+    running = [asyncio.create_task(try_chat(KeepAliveClient(mock.port), f"s{index}")) for index in range(20)]
+    await until(lambda: mock.sample("consoul_requests_in_flight") == 20, "20 in flight")
+    mock.process.send_signal(number)
+    await until(lambda: mock.request("GET", "/ready").status == 503, "the first is at work")
+    assert mock.process.poll() is None
+    workers = mock.worker_pids()
+    started_s = time.monotonic()
+    mock.process.send_signal(number)
+    assert await asyncio.to_thread(mock.process.wait, 10) == 0
+    ended_s = time.monotonic() - started_s
+    measure("gone in 1 s", f"gone after {ended_s:.2f} s, 20 requests of 60 s in flight")
+    assert ended_s <= 1
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    assert all(isinstance(answer, str) for answer in await asyncio.gather(*running))
+
+
+async def load_until(mock: Mock, connections: int, count: int, is_done) -> Counter[str]:  # type: ignore[no-untyped-def]
+    """Sends at least `count` requests over kept connections until `is_done`; returns how often each outcome came."""
+    outcomes: Counter[str] = Counter()
+    over = asyncio.Event()
+
+    async def watch() -> None:
+        await until(lambda: is_done() and outcomes.total() >= count, "replaced under load", 120)
+        over.set()
+
+    async def user(index: int) -> None:
+        client = KeepAliveClient(mock.port)
+        turn = 0
+        while not over.is_set():
+            turn += 1
+            answer = await try_chat(client, f"load-test-{index}-{turn % 5}")
+            outcomes[answer if isinstance(answer, str) else str(answer.status)] += 1
+            # Every tenth user thinks for so long that its connection is idle most of the time.
+            await asyncio.sleep(1.5 if index % 10 == 9 else 0.01)
+        client.close()
+
+    watching = asyncio.create_task(watch())
+    try:
+        await asyncio.gather(*(user(index) for index in range(connections)))
+    finally:
+        over.set()
+        await watching
+    return outcomes
+
+
+@pytest.mark.slow
+async def test_f03_rolling_restart(start_mock: StartMock, redis_server: RedisServer, measure: Measure) -> None:
+    found = []
+    for workers, connections in ((1, 20), (2, 100), (1, 200)):
+        mock = start_mock(CONSOUL_WORKERS=str(workers), **stores(redis_server))
+        await until(lambda: len(mock.worker_pids()) == workers and mock.is_ready(), "all workers serve")  # noqa: B023
+        first = set(mock.worker_pids())
+        started_s = time.monotonic()
+        asyncio.get_running_loop().call_later(1.0, mock.process.send_signal, signal.SIGHUP)
+
+        def is_replaced() -> bool:
+            pids = set(mock.worker_pids())  # noqa: B023
+            return len(pids) == workers and not pids & first  # noqa: B023
+
+        outcomes = await load_until(mock, connections, 10_000, is_replaced)
+        took_s = time.monotonic() - started_s
+        failed = outcomes.total() - outcomes["200"]
+        found.append(
+            f"{workers} worker(s), {connections} connections: {failed} of {outcomes.total()}, {took_s:.0f} s"
+        )
+        assert dict(outcomes) == {"200": outcomes.total()}
+        counted = mock.sample("consoul_request_total", endpoint="/chat", method="POST", status="200")
+        assert counted == outcomes.total()
+        mock.process.terminate()
+        await asyncio.to_thread(mock.process.wait, 30)
+    measure("0 failed of 10,000", "; ".join(found))
+
+
+@pytest.mark.slow
+async def test_f04_kill_one_of_four_workers(
+    start_mock: StartMock, redis_server: RedisServer, measure: Measure
+) -> None:
+    mock = start_mock(CONSOUL_WORKERS="4", **custom(0.05, 0.1), **stores(redis_server))
+    await until(lambda: len(mock.worker_pids()) == 4 and mock.is_ready(), "four workers serve")
+    first = mock.worker_pids()
+    before = {pid: count_sockets(pid) for pid in first}
+    outcomes: Counter[str] = Counter()
+    over = asyncio.Event()
+
+    async def user(index: int) -> None:
+        client = KeepAliveClient(mock.port)
+        # All at once, one worker would accept them all.
+        await asyncio.sleep(index * 0.02)
+        while not over.is_set():
+            answer = await try_chat(client, f"s{index}")
+            outcomes[answer if isinstance(answer, str) else str(answer.status)] += 1
+        client.close()
+
+    users = [asyncio.create_task(user(index)) for index in range(100)]
+    await until(lambda: mock.sample("consoul_requests_in_flight") > 90, "load")
+    places = mock.sample("consoul_pool_connections_max", pool="provider")
+    connections = {pid: count_sockets(pid) - before[pid] for pid in first}
+    victim = max(first, key=lambda pid: connections[pid])
+    os.kill(victim, signal.SIGKILL)
+    await until(lambda: len(mock.worker_pids()) == 4 and victim not in mock.worker_pids(), "replaced")
+    at_least = outcomes["200"] + 1000
+    await until(lambda: outcomes["200"] > at_least, "load afterwards")
+    over.set()
+    await asyncio.gather(*users)
+    cut = outcomes.total() - outcomes["200"]
+    await until(lambda: mock.sample("consoul_requests_in_flight") == 0, "its live gauges are gone", 5)
+    counted = mock.sample("consoul_request_total", endpoint="/chat", method="POST", status="200")
+    measure(
+        "others unaffected, totals exact, its live gauges gone",
+        f"{cut} cut on its {connections[victim]} of {sum(connections.values())} connections, "
+        f"counted {counted:.0f} of {outcomes['200']} answered, in flight 0",
+    )
+    assert set(outcomes) <= {"200", "ConnectionResetError", "IncompleteReadError", "BrokenPipeError"}
+    assert 0 < cut <= connections[victim] < 100, "those it had in flight, and there were others"
+    assert set(first) - {victim} < set(mock.worker_pids()), "the others live on"
+    # What the victim answered in its last instant may have been counted and not have arrived.
+    assert outcomes["200"] <= counted <= outcomes["200"] + cut
+    await until(lambda: mock.sample("consoul_pool_connections_max", pool="provider") == places, "pools of four", 5)
+
+
+def count_sockets(pid: int) -> int:
+    return sum("socket:" in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+
+
+@pytest.mark.slow
+def test_f08_start_order(start_mock: StartMock, redis_server: RedisServer, measure: Measure) -> None:
+    wanted, found = [], []
+
+    def look(mock: Mock) -> str:
+        ready = mock.request("GET", "/ready")
+        return f"{mock.request('GET', '/health').status}/{ready.status}/{mock.chat('s').status}"
+
+    mock = start_mock(**stores(redis_server))
+    wanted.append("redis first: 200/200/200")
+    found.append(f"redis first: {look(mock)}")
+    redis_server.stop()
+    wanted.append("neither: 200/503/503")
+    mock = start_mock(**stores(redis_server))
+    found.append(f"neither: {look(mock)}")
+    redis_server.start()
+    with contextlib.suppress(AssertionError):
+        wait_until(mock.is_ready, "ready once Redis is there", 10)
+    wanted.append("server first: 200/200/200")
+    found.append(f"server first: {look(mock)}")
+    measure("health/ready/chat right in 3 of 3", "; ".join(found))
+    assert found == wanted
