@@ -1,6 +1,5 @@
 """The one place where the parts of a mock are wired; reads no environment."""
 
-import asyncio
 import itertools
 import random
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from mock_server.asgi import App
 from mock_server.core.breaker import BreakerConfig, BreakerState, CircuitBreaker
 from mock_server.core.clock import Clock
 from mock_server.core.draining import Draining
+from mock_server.core.ledger import Ledger
 from mock_server.core.models import PROVIDERS
 from mock_server.core.randomness import create_stream
 from mock_server.errors import MethodNotAllowedError, NotFoundError, OtherClientError
@@ -36,8 +36,10 @@ from mock_server.services.consoul.chat import ChatEndpoint
 from mock_server.services.consoul.connections import Connections
 from mock_server.services.consoul.conversation import Conversation
 from mock_server.services.consoul.guard import DEFAULT_TIER, Guard
+from mock_server.services.consoul.metronome import Metronome, SleepUntil
+from mock_server.services.consoul.pool import ProviderPool
 from mock_server.services.consoul.probes import Probes
-from mock_server.services.consoul.provider import ProviderConfig, ProviderPool, SimulatedProvider, Sleep
+from mock_server.services.consoul.provider import ProviderConfig, SimulatedProvider, Surroundings
 from mock_server.services.consoul.providers import Providers, find_latency
 from mock_server.services.consoul.router import add_routes
 from mock_server.settings import Settings
@@ -81,18 +83,23 @@ def create_app(
     clock: Clock,
     registry: CollectorRegistry,
     worker: int = 0,
-    sleep: Sleep = asyncio.sleep,
+    sleep_until: SleepUntil | None = None,
 ) -> App:
     """Returns the ASGI application of one worker of `service`, which so far is `consoul`.
 
-    `worker` numbers the workers of one mock, so that each draws from streams of its own.
+    `worker` numbers the workers of one mock, so that each draws from streams of its own. `sleep_until` waits for a
+    moment of the clock; None is the event loop's own way.
     """
     if service != "consoul":
         raise ValueError(f"{service!r} is not a service of this version; there is 'consoul'")
     metrics = Metrics(registry, sorted({DEFAULT_TIER, *settings.tier_limits}))
     stores = _create_stores(settings, clock)
     pool = ProviderPool(settings.provider_max_connections)
-    simulated = {name: _create_provider(name, settings, pool, worker, sleep) for name in PROVIDERS}
+    ledger = Ledger(settings.ledger_size) if settings.control_enabled else None
+    surroundings = Surroundings(
+        pool, clock, sleep_until or Metronome(clock.monotonic_s).sleep_until, settings.workers, ledger
+    )
+    simulated = {name: _create_provider(name, settings, surroundings, worker) for name in PROVIDERS}
     # What the control plane reads and sets.
     _providers = Providers(simulated)
     breakers = _create_breakers(settings, clock, metrics) if settings.circuit_breaker_enabled else None
@@ -199,9 +206,7 @@ def _create_client(url: SecretStr | None, settings: Settings) -> Coalescer | Non
     return Coalescer(parse_address(url.get_secret_value()), settings.redis_max_connections)
 
 
-def _create_provider(
-    name: str, settings: Settings, pool: ProviderPool, worker: int, sleep: Sleep
-) -> SimulatedProvider:
+def _create_provider(name: str, settings: Settings, surroundings: Surroundings, worker: int) -> SimulatedProvider:
     config = ProviderConfig(
         find_latency(settings.provider_profile, settings.provider_custom),
         settings.anthropic_timeout_s if name == "anthropic" else settings.openai_timeout_s,
@@ -214,7 +219,7 @@ def _create_provider(
     )
     latencies = create_stream(settings.seed, "latency", name, worker)
     faults = create_stream(settings.seed, "faults", name, worker)
-    return SimulatedProvider(config, pool, latencies, faults, sleep)
+    return SimulatedProvider(name, config, surroundings, latencies, faults)
 
 
 def _create_breakers(settings: Settings, clock: Clock, metrics: Metrics) -> dict[str, CircuitBreaker]:

@@ -12,7 +12,7 @@ MockError
     ├── StorageUnavailableError 503 E110 ── StorageSaturatedError 503 E111
     ├── ShuttingDownError     503 E121
     ├── ProviderFailedError   503 E200   ── ProviderTimeoutError 503 E204, ProviderRateLimitedError 503 E205,
-    │                                       ProviderSaturatedError 503 E208
+    │                                       ProviderSaturatedError 503 E208, ProviderTruncatedError 503 E209
     ├── CircuitOpenError      503 E206   ── CircuitHalfOpenFullError 503 E207
     └── InternalError         500 E900
 """
@@ -69,13 +69,17 @@ class RequestError(MockError):
         headers: Sequence[tuple[bytes, bytes]] = (),
         fault: str | None = None,
     ):
-        """`fault` names the injected failure behind this error, so that nobody takes it for a real one."""
+        """`fault` names the injected failure behind this error, so that nobody takes it for a real one.
+
+        It is a header, and in the body's details for those who get no headers.
+        """
         self.message = message or self.text
         self.retry_after_s = retry_after_s
         self.details = details
         self.headers = tuple(headers)
         if fault is not None:
             self.error_type = "injected"
+            self.details = {"fault": fault} if details is None else details
             self.headers += ((b"x-mock-fault", fault.encode("ascii")),)
         super().__init__(self.message)
 
@@ -159,6 +163,10 @@ class ProviderRateLimitedError(ProviderFailedError):
 
 class ProviderSaturatedError(ProviderFailedError):
     code, error, text = "E208", "provider_pool_exhausted", "No connection to the provider became free in time."
+
+
+class ProviderTruncatedError(ProviderFailedError):
+    code, error, text = "E209", "provider_truncated", "The provider's answer broke off before its end."
 
 
 class CircuitOpenError(RequestError):

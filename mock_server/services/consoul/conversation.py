@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
-from mock_server.core.breaker import BreakerState, CircuitBreaker, Refusal
+from mock_server.core.breaker import BreakerState, CircuitBreaker, Permit
 from mock_server.core.clock import Clock
 from mock_server.core.models import DEFAULT_MODEL, ModelCard, find_card
 from mock_server.core.text import count_tokens
@@ -16,9 +16,9 @@ from mock_server.errors import (
     SessionNotFoundError,
     format_time,
 )
-from mock_server.metrics import Metrics
+from mock_server.metrics import Metrics, StreamMetrics
 from mock_server.services.consoul.models import Usage
-from mock_server.services.consoul.provider import Completion, SimulatedProvider
+from mock_server.services.consoul.provider import Completion, Emit, SimulatedProvider
 from mock_server.state.sessions import Message, SessionStore, Turn, create_session
 from mock_server.state.turnstile import Turnstile
 
@@ -45,10 +45,6 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     is_degraded: bool
 
 
-# Takes a run of tokens that are due at once; the stream goes on when it returns.
-Emit = Callable[[Sequence[str]], Awaitable[None]]
-
-
 class Conversation:
     """Takes turns on sessions: one at a time for each session, in order of arrival."""
 
@@ -62,7 +58,7 @@ class Conversation:
     ):
         self._sessions = sessions
         self._providers = providers
-        self._breakers = breakers
+        self._breakers = breakers or {}
         self._metrics = metrics
         self._clock = clock
         self._turnstile = Turnstile()
@@ -70,13 +66,13 @@ class Conversation:
     async def stream_turn(self, question: Question, emit: Emit) -> Reply:
         """Hands the answer's tokens to `emit` as they come, returns once the turn is saved; raises as `take_turn`.
 
-        Cancelled, it ends the call to the provider, saves nothing and gives back everything it held.
+        Cancelled, or when `emit` raises, it ends the call to the provider, saves nothing and gives back everything
+        it held.
         """
-        reply = await self.take_turn(question)
-        await emit([*(word + " " for word in reply.response.split(" ")[:-1]), reply.response.split(" ")[-1]])
-        return reply
+        timed = _TimedEmit(emit, self._metrics.streams, question.transport, self._clock.monotonic_s)
+        return await self.take_turn(question, timed)
 
-    async def take_turn(self, question: Question) -> Reply:
+    async def take_turn(self, question: Question, emit: Emit | None = None) -> Reply:
         """Returns the provider's answer once the turn is saved.
 
         Raises SessionNotFoundError for another owner's session, StorageUnavailableError, CircuitOpenError,
@@ -92,7 +88,7 @@ class Conversation:
                 raise SessionNotFoundError
             card = find_card(session.model)
             started_s = self._clock.monotonic_s()
-            completion = await self._ask(card)
+            completion = await self._ask(question, card, session.model, started_s, emit)
             provider_s = self._clock.monotonic_s() - started_s
             now = format_time(self._clock.wall_s())
             asked_tokens = count_tokens(question.text)
@@ -107,38 +103,65 @@ class Conversation:
         usage = self._count(card, asked_tokens + sum(session.tokens), completion.tokens)
         return Reply(completion.text, session.model, usage, now, provider_s, saved.is_degraded)
 
-    async def _ask(self, card: ModelCard) -> Completion:
-        if self._breakers is None:
-            return await self._call(card.provider)
-        breaker = self._breakers[card.provider]
-        permit = breaker.acquire()
-        if isinstance(permit, Refusal):
-            self._metrics.providers.rejections[card.provider].inc()
-            kind = CircuitOpenError if permit.state is BreakerState.OPEN else CircuitHalfOpenFullError
-            raise kind(retry_after_s=max(0.001, permit.retry_after_s))
+    async def _ask(
+        self, question: Question, card: ModelCard, model: str, started_s: float, emit: Emit | None
+    ) -> Completion:
+        name = card.provider
+        permit = self._acquire(name)
         try:
-            completion = await self._call(card.provider)
-        except ProviderSaturatedError:
-            # Our own pool was full: that says nothing about the provider.
-            breaker.release(permit)
+            completion = await self._providers[name].answer(question, model, started_s, emit)
+        except BaseException as error:
+            if permit is not None:
+                self._give_back(name, permit, error)
             raise
-        except ProviderFailedError:
-            breaker.fail(permit)
-            raise
-        except BaseException:
-            breaker.release(permit)
-            raise
-        breaker.succeed(permit)
+        finally:
+            self._metrics.providers.latency[name].observe(self._clock.monotonic_s() - started_s)
+        if permit is not None:
+            self._breakers[name].succeed(permit)
         return completion
 
-    async def _call(self, provider: str) -> Completion:
-        started_s = self._clock.monotonic_s()
-        try:
-            return await self._providers[provider].complete()
-        finally:
-            self._metrics.providers.latency[provider].observe(self._clock.monotonic_s() - started_s)
+    def _acquire(self, name: str) -> Permit | None:
+        if not self._breakers:
+            return None
+        permit = self._breakers[name].acquire()
+        if isinstance(permit, Permit):
+            return permit
+        self._metrics.providers.rejections[name].inc()
+        kind = CircuitOpenError if permit.state is BreakerState.OPEN else CircuitHalfOpenFullError
+        raise kind(retry_after_s=max(0.001, permit.retry_after_s))
+
+    def _give_back(self, name: str, permit: Permit, error: BaseException) -> None:
+        # That our own pool was full, or that the client left, says nothing about the provider.
+        if isinstance(error, ProviderFailedError) and not isinstance(error, ProviderSaturatedError):
+            self._breakers[name].fail(permit)
+        else:
+            self._breakers[name].release(permit)
 
     def _count(self, card: ModelCard, given: int, answered: int) -> Usage:
         self._metrics.providers.input_tokens[card.name].inc(given)
         self._metrics.providers.output_tokens[card.name].inc(answered)
         return Usage(given, answered, given + answered, card.cost(given, answered))
+
+
+class _TimedEmit:
+    """Times the runs of one stream's tokens at the moment each is handed to the transport."""
+
+    def __init__(self, emit: Emit, metrics: StreamMetrics, transport: str, monotonic_s: Callable[[], float]):
+        self._emit = emit
+        self._first = metrics.time_to_first_token[transport]
+        self._gaps = metrics.token_gaps[transport]
+        self._monotonic_s = monotonic_s
+        self._last_s = monotonic_s()
+        self._has_begun = False
+
+    def __call__(self, run: Sequence[str]) -> Awaitable[None]:
+        now_s = self._monotonic_s()
+        waited_s = now_s - self._last_s
+        self._last_s = now_s
+        if self._has_begun:
+            self._gaps.observe(waited_s, len(run) - 1)
+        else:
+            self._has_begun = True
+            self._first.observe(waited_s)
+            self._gaps.observe(None, len(run) - 1)
+        return self._emit(run)

@@ -23,9 +23,10 @@ class FakeClock:
     def read(self) -> float:
         return self.now_s
 
-    async def sleep(self, seconds: float) -> None:
-        self.slept_s.append(seconds)
-        self.now_s += seconds
+    async def sleep_until(self, deadline_s: float) -> None:
+        if deadline_s > self.now_s:
+            self.slept_s.append(deadline_s - self.now_s)
+            self.now_s = deadline_s
 
     def as_clock(self) -> Clock:
         return Clock(self.read, lambda: 1_700_000_000.0 + self.now_s)
@@ -61,7 +62,7 @@ def start_mock(fake_clock: FakeClock) -> Iterator[StartMock]:
         def start(**variables: str) -> RunningMock:
             registry = CollectorRegistry()
             settings = load_settings(variables)
-            app = create_app("consoul", settings, fake_clock.as_clock(), registry, sleep=fake_clock.sleep)
+            app = create_app("consoul", settings, fake_clock.as_clock(), registry, sleep_until=fake_clock.sleep_until)
             client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
             return RunningMock(client, registry, fake_clock)
 

@@ -5,20 +5,22 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from mock_server.core.clock import Clock
 from mock_server.core.latency import PROFILES
 from mock_server.core.randomness import create_stream
-from mock_server.services.consoul.provider import ProviderConfig, ProviderPool, SimulatedProvider
+from mock_server.services.consoul.pool import ProviderPool
+from mock_server.services.consoul.provider import ProviderConfig, SimulatedProvider, Surroundings
 from mock_server.services.consoul.providers import ProviderChange, Providers
+from tests.unit.mock_server.virtual_time import read_clock, sleep_until
 
 CUSTOM = {"total_s": [0.1, 0.4], "first_token_share": 0.2, "tokens": [20, 60]}
 
 
 def create_providers() -> Providers:
-    async def sleep(_: float) -> None: ...
-
     def create(name: str) -> SimulatedProvider:
+        around = Surroundings(ProviderPool(1), Clock(read_clock, read_clock), sleep_until)
         config = ProviderConfig(PROFILES["instant"], 120.0, profile="instant")
-        return SimulatedProvider(config, ProviderPool(1), create_stream(1, name), create_stream(2, name), sleep)
+        return SimulatedProvider(name, config, around, create_stream(1, name), create_stream(2, name))
 
     return Providers({name: create(name) for name in ("openai", "anthropic")})
 
