@@ -31,6 +31,7 @@ from mock_server.middleware.error_boundary import ErrorBoundary
 from mock_server.middleware.hot_routes import HotRoutes
 from mock_server.middleware.measured import Measured
 from mock_server.middleware.request_id import RequestId
+from mock_server.runtime import Runtime
 from mock_server.services.consoul.chat import PATH as CHAT_PATH
 from mock_server.services.consoul.chat import ChatEndpoint
 from mock_server.services.consoul.connections import Connections
@@ -120,6 +121,7 @@ def create_app(
     }
     sampler = Sampler(stores.sessions, pools, metrics.state)
     draining = Draining()
+    runtime = Runtime(metrics.runtime, clock.monotonic_s, settings.gc_debug)
     api = Api(
         title="Consoul mock",
         version=VERSION,
@@ -128,7 +130,7 @@ def create_app(
             stores.clients(),
             settings.thread_pool_size,
             draining,
-            _create_collection(stores, settings, clock, metrics),
+            [runtime.run, *_create_collection(stores, settings, clock, metrics)],
         ),
         redirect_slashes=False,
         exception_handlers={HTTPException: _translate},

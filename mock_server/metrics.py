@@ -230,6 +230,10 @@ class RuntimeMetrics:
             buckets=SHORT_BUCKETS_S, registry=registry,
         )  # fmt: skip
         self.gc_pause = [pause.labels(str(generation)) for generation in range(3)]
+        self.tasks = Gauge(
+            "consoul_event_loop_tasks", "Tasks of the event loops, of all workers.", registry=registry,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
 
 
 class Metrics:

@@ -32,6 +32,7 @@ METRICS = {
     "consoul_slow_client_disconnects": {"reason"},
     "consoul_websocket_connections": set(),
     "consoul_gc_pause_seconds": {"generation"},
+    "consoul_event_loop_tasks": set(),
 }
 VARIABLE_NAMES = [
     "CONSOUL_HOST",
