@@ -43,6 +43,7 @@ from mock_server.services.consoul.probes import Probes
 from mock_server.services.consoul.provider import ProviderConfig, SimulatedProvider, Surroundings
 from mock_server.services.consoul.providers import Providers, find_latency
 from mock_server.services.consoul.router import add_routes
+from mock_server.services.consoul.websocket import WebSocketEndpoint, websocket_config
 from mock_server.settings import Settings
 from mock_server.state.address import parse_address
 from mock_server.state.coalescer import Coalescer
@@ -105,10 +106,10 @@ def create_app(
     _providers = Providers(simulated)
     breakers = _create_breakers(settings, clock, metrics) if settings.circuit_breaker_enabled else None
     conversation = Conversation(stores.sessions, simulated, breakers, metrics, clock)
-    chat = ChatEndpoint(
-        Guard(settings, stores.limiter, metrics.state.decisions), conversation, settings.max_body_size_bytes
-    )
+    guard = Guard(settings, stores.limiter, metrics.state.decisions)
+    chat = ChatEndpoint(guard, conversation, settings.max_body_size_bytes)
     connections = Connections()
+    websocket = WebSocketEndpoint(guard, conversation, metrics, connections, clock, websocket_config(settings))
     checks = {"session_store": stores.session_client, "rate_limiter": stores.limit_client}
     probes = Probes(VERSION, checks, connections, clock)
     pools = {
@@ -137,7 +138,7 @@ def create_app(
     )
     add_routes(api.router, chat, probes)
     return _surround(
-        HotRoutes(api, {("POST", CHAT_PATH): chat}),
+        HotRoutes(api, {("POST", CHAT_PATH): chat}, websocket),
         settings,
         clock,
         metrics,

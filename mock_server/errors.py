@@ -6,6 +6,7 @@ MockError
 ├── MetricsFolderError        the operator: where the workers' metrics cannot be kept, and why   (exit 1)
 └── RequestError              answered to the client as {code, error, message, …}
     ├── OtherClientError      4xx E007   a refusal by the framework that has no class here
+    ├── UnknownMessageTypeError 400 E001
     ├── InvalidJsonError      400 E002   ├── InvalidContentError   422 E003   ├── NotFoundError     404 E004
     ├── MethodNotAllowedError 405 E005   ├── RequestTooLargeError  413 E006   ├── InvalidApiKeyError 401 E011
     ├── SessionNotFoundError  404 E012   ├── RateLimitedError      429 E020   ├── OverloadedError   503 E120
@@ -90,6 +91,14 @@ class OtherClientError(RequestError):
     def __init__(self, status: int, message: str):
         super().__init__(message)
         self.actual_status = status
+
+
+class UnknownMessageTypeError(RequestError):
+    code, error, text = (
+        "E001",
+        "unknown_message_type",
+        "The type of the message is missing or not known; 'message' is.",
+    )
 
 
 class InvalidJsonError(RequestError):

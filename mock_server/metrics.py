@@ -19,6 +19,7 @@ SHORT_BUCKETS_S = (
 )  # fmt: skip
 # A message on a WebSocket counts as a request of this method.
 WEBSOCKET_MESSAGE = "WS"
+WEBSOCKET_ENDPOINT = "/ws/chat/{session_id}"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", WEBSOCKET_MESSAGE})
 ERROR_TYPES = ("client_error", "server_error", "rate_limited", "circuit_open", "injected", "unhandled_exception")
 TRANSPORTS = ("http", "batch", "sse", "websocket")
@@ -55,8 +56,9 @@ class RequestMetrics:
         self._overheads: dict[str, Histogram] = {}
         for path in ("/health", "/ready"):
             self._create(path, "GET")
-        for path in ("/chat", "/chat/batch", "/chat/stream"):
-            self._create(path, "POST")
+        limited = [("/chat", "POST"), ("/chat/batch", "POST"), ("/chat/stream", "POST")]
+        for path, method in [*limited, (WEBSOCKET_ENDPOINT, WEBSOCKET_MESSAGE)]:
+            self._create(path, method)
             for error_type in ERROR_TYPES:
                 self._errors.labels(path, error_type)
             self._overheads[path] = self._overhead.labels(path)

@@ -9,14 +9,17 @@ _is_sane = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
 
 
 class RequestId:
-    """Takes the client's id when it is 1 to 128 plain characters, else makes one."""
+    """Takes the client's id when it is 1 to 128 plain characters, else makes one.
+
+    A WebSocket has one too, for its endpoint to put into the answer to the handshake.
+    """
 
     def __init__(self, app: App, make_id: Callable[[], bytes]):
         self._app = app
         self._make_id = make_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         request_id = None
@@ -26,6 +29,9 @@ class RequestId:
         if request_id is None:
             request_id = self._make_id()
         scope[REQUEST_ID] = request_id
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
         answer = scope[ANSWER] = Answer(send, request_id)
         try:
             await self._app(scope, receive, answer.send)

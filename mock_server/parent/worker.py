@@ -24,6 +24,7 @@ from mock_server.core.draining import Draining
 from mock_server.log import configure_logging
 from mock_server.parent.draining import Drain
 from mock_server.protocol.http import ConsoulHttpProtocol
+from mock_server.protocol.websocket import ConsoulWebSocketProtocol
 from mock_server.settings import Settings
 
 # From parent to worker: another worker has your place.
@@ -31,6 +32,8 @@ REPLACE_SIGNAL = signal.SIGUSR1
 # What is left to do when a worker has drained: closing idle connections, answering who came last.
 _CLOSING_S = 1
 START_DEADLINE_S = 60.0
+MAX_WEBSOCKET_MESSAGE_BYTES = 262_144
+WEBSOCKET_PING_S = 20.0
 _GC_THRESHOLD = 20_000
 _pack = struct.Struct("dd").pack
 
@@ -198,7 +201,13 @@ def build_config(service: str, settings: Settings, worker: int) -> Config:
         port=settings.port,
         loop="uvloop",
         http=ConsoulHttpProtocol,
-        ws="none",
+        ws=ConsoulWebSocketProtocol,
+        ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
+        # A connection on which nothing came from one ping to the next is gone.
+        ws_ping_interval=WEBSOCKET_PING_S,
+        ws_ping_timeout=WEBSOCKET_PING_S,
+        # Compressed, a small frame could hold any amount of memory.
+        ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
         access_log=settings.access_log,

@@ -24,6 +24,11 @@ class TickTransport:
         self._pieces: list[bytes] = []
         self._kept_bytes = 0
 
+    @property
+    def inner(self) -> asyncio.Transport:
+        """The real transport, for a protocol that joins its own writes."""
+        return self._transport
+
     def write(self, data: bytes) -> None:
         """Keeps `data` until this turn of the loop ends, or until there is so much that backpressure must see it."""
         if not self._pieces:

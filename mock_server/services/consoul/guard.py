@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 import msgspec
 from prometheus_client import Counter
@@ -34,8 +35,21 @@ class Guard:
 
     def identify(self, scope: Scope) -> Caller:
         """Returns the caller; raises InvalidApiKeyError when auth is on and the key is missing or unknown."""
+        return self.identify_key(_find_key(scope), scope)
+
+    def identify_socket(self, scope: Scope) -> Caller:
+        """Returns the caller of a WebSocket, whose key may also be the query's `api_key`; headers go first.
+
+        With auth on, keys that differ are refused: which of them was meant nobody can tell.
+        """
+        keys = _list_keys(scope)
+        if len(keys) > 1 and self._settings.api_key_digests:
+            raise InvalidApiKeyError
+        return self.identify_key(keys[0] if keys else None, scope)
+
+    def identify_key(self, key: str | None, scope: Scope) -> Caller:
+        """Returns the caller with this key, or without any; raises InvalidApiKeyError."""
         settings = self._settings
-        key = _find_key(scope)
         known = settings.api_key_digests
         if key is None:
             if known:
@@ -72,6 +86,20 @@ def _build_headers(verdict: Verdict) -> Headers:
     if verdict.is_degraded:
         headers.append(DEGRADED_HEADER)
     return headers
+
+
+def _list_keys(scope: Scope) -> list[str]:
+    """Returns every different key of headers and query, in the order they count; empty ones count as none."""
+    headers = scope["headers"]
+    found = [str(value.strip(), "latin-1") for name, value in headers if name == b"x-api-key"]
+    found += [
+        str(value[7:].strip(), "latin-1")
+        for name, value in headers
+        if name == b"authorization" and value[:7].lower() == b"bearer "
+    ]
+    query = parse_qsl(str(scope["query_string"], "latin-1"), encoding="latin-1")
+    found += [value.strip() for name, value in query if name == "api_key"]
+    return list(dict.fromkeys(key for key in found if key))
 
 
 def _find_key(scope: Scope) -> str | None:

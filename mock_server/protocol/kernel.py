@@ -1,0 +1,33 @@
+"""What a protocol asks of the kernel about its socket, beyond what a transport offers."""
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+
+
+def set_send_buffer(transport: asyncio.BaseTransport, size_bytes: int) -> None:
+    """Bounds what the kernel holds for a client that does not read; the kernel counts twice that with its own."""
+    raw = transport.get_extra_info("socket")
+    if raw is not None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size_bytes)
+
+
+def release(transport: asyncio.WriteTransport) -> None:
+    """Takes the socket away at once, with what the client never took off; one that took all sees a plain end."""
+    raw = transport.get_extra_info("socket")
+    if raw is not None and (transport.get_write_buffer_size() or _count_unsent(raw)):
+        # Without this the kernel would keep its buffer for minutes, trying to deliver it to nobody.
+        with contextlib.suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+def _count_unsent(raw: socket.socket) -> int:
+    """Returns the bytes the other side has not acknowledged; 1 where the system does not tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)), "little")
+    except OSError:
+        return 1
