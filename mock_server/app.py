@@ -3,13 +3,11 @@
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
@@ -23,7 +21,7 @@ from mock_server.core.models import PROVIDERS
 from mock_server.core.randomness import create_stream
 from mock_server.errors import MethodNotAllowedError, NotFoundError, OtherClientError
 from mock_server.lifespan import Background, Sampler, create_lifespan
-from mock_server.metrics import Metrics
+from mock_server.metrics import Metrics, StorageMetrics
 from mock_server.middleware.admission import Admission
 from mock_server.middleware.body_limit import BodyLimit
 from mock_server.middleware.draining import DrainingGate
@@ -31,6 +29,7 @@ from mock_server.middleware.error_boundary import ErrorBoundary
 from mock_server.middleware.hot_routes import HotRoutes
 from mock_server.middleware.measured import Measured
 from mock_server.middleware.request_id import RequestId
+from mock_server.reconnection import Reconnector
 from mock_server.runtime import Runtime
 from mock_server.services.consoul.chat import PATH as CHAT_PATH
 from mock_server.services.consoul.chat import ChatEndpoint
@@ -45,31 +44,12 @@ from mock_server.services.consoul.providers import Providers, find_latency
 from mock_server.services.consoul.router import add_routes
 from mock_server.services.consoul.websocket import WebSocketEndpoint, websocket_config
 from mock_server.settings import Settings
-from mock_server.state.address import parse_address
-from mock_server.state.coalescer import Coalescer
 from mock_server.state.collection import SessionCollector
-from mock_server.state.limiter import Limiter, MemoryLimiter, RedisLimiter
-from mock_server.state.memory_sessions import MemorySessions
-from mock_server.state.redis_sessions import RedisSessions
-from mock_server.state.sessions import SessionStore
+from mock_server.state.fallback_limiter import FallbackLimiter
+from mock_server.state.fallback_sessions import FallbackSessions
+from mock_server.stores import Stores, create_stores
 
 VERSION = "0.1.0"
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Where a mock keeps its state; a client is None for memory, and one client serves both uses of one database."""
-
-    sessions: SessionStore
-    limiter: Limiter
-    session_client: Coalescer | None
-    limit_client: Coalescer | None
-
-    def clients(self) -> list[Coalescer]:
-        """Returns each client once."""
-        return list(
-            dict.fromkeys(client for client in (self.session_client, self.limit_client) if client is not None)
-        )
 
 
 class Api(FastAPI):
@@ -95,7 +75,7 @@ def create_app(
     if service != "consoul":
         raise ValueError(f"{service!r} is not a service of this version; there is 'consoul'")
     metrics = Metrics(registry, sorted({DEFAULT_TIER, *settings.tier_limits}))
-    stores = _create_stores(settings, clock)
+    stores = create_stores(settings, clock.monotonic_s, metrics.state.sessions_created.inc)
     pool = ProviderPool(settings.provider_max_connections)
     ledger = Ledger(settings.ledger_size) if settings.control_enabled else None
     surroundings = Surroundings(
@@ -111,7 +91,7 @@ def create_app(
     connections = Connections()
     websocket = WebSocketEndpoint(guard, conversation, metrics, connections, clock, websocket_config(settings))
     checks = {"session_store": stores.session_client, "rate_limiter": stores.limit_client}
-    probes = Probes(VERSION, checks, connections, clock)
+    probes = Probes(VERSION, checks, settings.redis_fallback_enabled, connections, clock)
     pools = {
         "provider": lambda: (pool.in_use, pool.maximum),
         **{
@@ -121,6 +101,7 @@ def create_app(
         },
     }
     sampler = Sampler(stores.sessions, pools, metrics.state)
+    reconnector = _create_reconnector(stores, settings, metrics.storage)
     draining = Draining()
     runtime = Runtime(metrics.runtime, clock.monotonic_s, settings.gc_debug)
     api = Api(
@@ -128,6 +109,7 @@ def create_app(
         version=VERSION,
         lifespan=create_lifespan(
             sampler,
+            reconnector,
             stores.clients(),
             settings.thread_pool_size,
             draining,
@@ -165,27 +147,6 @@ def _create_id_maker(rng: random.Random) -> Callable[[], bytes]:
     return lambda: beginning + b"%x" % next(numbers)
 
 
-def _create_stores(settings: Settings, clock: Clock) -> Stores:
-    session_client = _create_client(settings.session_redis_url, settings)
-    if settings.rate_limit_redis_url == settings.session_redis_url:
-        limit_client = session_client
-    else:
-        limit_client = _create_client(settings.rate_limit_redis_url, settings)
-    sessions: SessionStore
-    if session_client is None:
-        sessions = MemorySessions(clock.monotonic_s, settings.session_ttl_s, settings.max_history_messages)
-    else:
-        sessions = RedisSessions(
-            session_client, settings.session_key_prefix, settings.session_ttl_s, settings.max_history_messages
-        )
-    limiter: Limiter
-    if limit_client is None:
-        limiter = MemoryLimiter(clock.monotonic_s)
-    else:
-        limiter = RedisLimiter(limit_client, settings.rate_limit_key_prefix)
-    return Stores(sessions, limiter, session_client, limit_client)
-
-
 def _create_collection(stores: Stores, settings: Settings, clock: Clock, metrics: Metrics) -> list[Background]:
     """Returns the collection of dead sessions; memory needs none, since it forgets by itself."""
     if stores.session_client is None:
@@ -203,10 +164,14 @@ def _create_collection(stores: Stores, settings: Settings, clock: Clock, metrics
     return [collector.run]
 
 
-def _create_client(url: SecretStr | None, settings: Settings) -> Coalescer | None:
-    if url is None:
-        return None
-    return Coalescer(parse_address(url.get_secret_value()), settings.redis_max_connections)
+def _create_reconnector(stores: Stores, settings: Settings, metrics: StorageMetrics) -> Reconnector:
+    return Reconnector(
+        stores.clients(),
+        stores.sessions if isinstance(stores.sessions, FallbackSessions) else None,
+        stores.limiter if isinstance(stores.limiter, FallbackLimiter) else None,
+        settings.redis_reconnect_interval_s,
+        metrics,
+    )
 
 
 def _create_provider(name: str, settings: Settings, surroundings: Surroundings, worker: int) -> SimulatedProvider:

@@ -1,4 +1,4 @@
-"""What a worker starts before it serves and ends after: threads, gauges sampled each second, Redis connections."""
+"""What a worker starts before it serves and ends after: threads, gauges sampled each second, the way to Redis."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ from typing import Any
 from mock_server.core.draining import Draining
 from mock_server.errors import StorageUnavailableError
 from mock_server.metrics import StateMetrics
+from mock_server.reconnection import Reconnector
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.sessions import SessionStore
 
@@ -49,12 +50,13 @@ class Sampler:
 
 def create_lifespan(
     sampler: Sampler,
+    reconnector: Reconnector,
     clients: Iterable[Coalescer],
     thread_pool_size: int | None,
     draining: Draining,
     background: Iterable[Background] = (),
 ) -> Callable[[Any], contextlib.AbstractAsyncContextManager[Mapping[str, Any]]]:
-    """Returns the lifespan of the application; it waits for nothing, so a mock starts while Redis is away.
+    """Returns the lifespan of the application; it waits a moment for Redis, and starts without it.
 
     `draining` becomes part of the state that the server and every request see; `background` runs beside them.
     """
@@ -64,13 +66,15 @@ def create_lifespan(
     async def lifespan(_: Any) -> AsyncIterator[Mapping[str, Any]]:
         executor = ThreadPoolExecutor(threads, thread_name_prefix="consoul")
         asyncio.get_running_loop().set_default_executor(executor)
-        tasks = [asyncio.create_task(run()) for run in (sampler.run, *background)]
+        await reconnector.start()
+        tasks = [asyncio.create_task(run()) for run in (sampler.run, reconnector.run, *background)]
         try:
             yield {"draining": draining}
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await reconnector.finish()
             for client in clients:
                 await client.close()
             executor.shutdown(wait=False, cancel_futures=True)

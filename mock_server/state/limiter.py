@@ -6,13 +6,13 @@ from typing import Protocol
 from mock_server.core.gcra import MICROSECONDS, Arrival, Verdict, build_verdict, check_all
 from mock_server.core.limits import Limit
 from mock_server.state.coalescer import Coalescer
-from mock_server.state.script import Script
+from mock_server.state.script import WritingScript
 
 MAX_IDENTITIES_IN_MEMORY = 100_000
 
 # The arithmetic of core/gcra.py. A stored value is "whole:part". All that decides stays below 2^53, where the numbers
 # of Lua are exact. What is left of a limit may not: it only chooses the tightest, and the caller computes it anew.
-_GCRA = Script("""
+_GCRA = WritingScript("""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local cost = tonumber(ARGV[1])
@@ -90,3 +90,7 @@ class MemoryLimiter:
         if len(self._arrivals) > MAX_IDENTITIES_IN_MEMORY:
             del self._arrivals[next(iter(self._arrivals))]
         return verdict
+
+    def clear(self) -> None:
+        """Forgets everything it counted."""
+        self._arrivals.clear()

@@ -13,7 +13,19 @@ from mock_server.errors import StorageUnavailableError
 _GRACE_S = 0.01
 _NOTHING = object()
 
+# Why a link ended.
 CLOSED = "connection closed by Redis"
+TIMED_OUT = "no reply in time"
+GARBAGE = "not the Redis protocol"
+CLOSING = "closing"
+
+# By these words an error reply says that the server cannot serve, whatever it was asked.
+_REFUSALS = frozenset(
+    {
+        "BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOPERM", "NOREPLICAS", "OOM",
+        "READONLY", "WRONGPASS",
+    }
+)  # fmt: skip
 
 Command = tuple[bytes, asyncio.Future[Any]]
 Part = str | bytes | int | float
@@ -29,27 +41,41 @@ class ScriptMissingError(Exception):
     """Redis does not hold the script of an EVALSHA; nothing was run."""
 
 
+class AwayError(StorageUnavailableError):
+    """Redis did not serve a command; `was_sent` says that it may have run all the same."""
+
+    was_sent = False
+
+
 class ReplyError(StorageUnavailableError):
-    """Redis answered with an error; `reply` is for the log only."""
+    """Redis answered a command with an error; only the first word of `reply` may be shown."""
 
     def __init__(self, reply: str):
         super().__init__(retry_after_s=1.0)
         self.reply = reply
 
 
+class RefusalError(ReplyError, AwayError):
+    """Redis answered that it cannot serve."""
+
+    # A script may fail after its first write.
+    was_sent = True
+
+
 class RedisLink(asyncio.Protocol):
     """Matches replies to commands by order, cancelled ones included, so that no reply reaches a wrong caller.
 
     A command unanswered after `timeout_s` ends the link: what Redis did with it is unknown, so order is lost.
-    `on_lost` is told once why the link ended and how many commands that left unanswered; `on_error` of each refusal.
+    `on_reply` is told after each read whether a command was answered, other than by an error; `on_error` is told of
+    each error; `on_lost`, once, why the link ended and how many commands that left unanswered.
     """
 
     def __init__(
         self,
         timeout_s: float,
-        on_reply: Callable[[], None],
+        on_reply: Callable[[bool], None],
         on_lost: Callable[[str, int], None],
-        on_error: Callable[[str], None],
+        on_error: Callable[[ReplyError], None],
     ):
         self._timeout_s = timeout_s
         self._on_reply = on_reply
@@ -75,7 +101,7 @@ class RedisLink(asyncio.Protocol):
     def send(self, commands: Iterable[Command]) -> None:
         """Writes the packed commands as one piece; on a link that is no longer open they fail."""
         if self._transport is None:
-            fail_unavailable(future for _, future in commands)
+            fail_away((future for _, future in commands), was_sent=False)
             return
         now_s = self._loop.time()
         packed = []
@@ -95,7 +121,7 @@ class RedisLink(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         pending, self._pending = self._pending, deque()
-        fail_unavailable(future for future, _ in pending)
+        fail_away((future for future, _ in pending), was_sent=True)
         self._on_lost(reason, len(pending))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -112,21 +138,27 @@ class RedisLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._transport is None:
             return
+        is_answered = False
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _NOTHING:
+                if not self._pending:
+                    # A server that turns a connection away says why before it is asked anything.
+                    self.abort(reply.reply if isinstance(reply, ReplyError) else GARBAGE)
+                    return
                 self._settle(reply)
-        except (hiredis.ProtocolError, IndexError):
-            self.abort("not the Redis protocol")
+                is_answered = is_answered or not isinstance(reply, ReplyError)
+        except hiredis.ProtocolError:
+            self.abort(GARBAGE)
             return
-        self._on_reply()
+        self._on_reply(is_answered)
 
     def _settle(self, reply: Any) -> None:
         future, _ = self._pending.popleft()
         # Not with every piece received: a reply that trickles in would never be late.
         self._in_grace = False
         if isinstance(reply, ReplyError):
-            self._on_error(reply.reply)
+            self._on_error(reply)
         if future.done():
             return
         if isinstance(reply, Exception):
@@ -140,18 +172,26 @@ class RedisLink(asyncio.Protocol):
             return
         left_s = self._pending[0][1] + self._timeout_s - self._loop.time()
         if left_s <= 0 and self._in_grace:
-            self.abort("no reply in time")
+            self.abort(TIMED_OUT)
             return
         self._in_grace = left_s <= 0
         self._timer = self._loop.call_later(max(left_s, _GRACE_S), self._check_deadline)
 
 
-def fail_unavailable(futures: Iterable[asyncio.Future[Any]]) -> None:
+def fail_away(futures: Iterable[asyncio.Future[Any]], was_sent: bool) -> None:
     """Tells everyone who still waits that Redis is away."""
     for future in futures:
         if not future.done():
-            future.set_exception(StorageUnavailableError(retry_after_s=1.0))
+            error = AwayError(retry_after_s=1.0)
+            error.was_sent = was_sent
+            future.set_exception(error)
 
 
 def _read_error(text: str) -> Exception:
-    return ScriptMissingError() if text.startswith("NOSCRIPT") else ReplyError(text)
+    word, _, rest = text.partition(" ")
+    if word == "NOSCRIPT":
+        return ScriptMissingError()
+    # Servers before version 7 wrap the error of a command inside a script in one of their own.
+    if word == "ERR" and "script" in rest:
+        word = next((part[1:] for part in rest.split(" ") if part.startswith("-")), word)
+    return RefusalError(text) if word in _REFUSALS else ReplyError(text)

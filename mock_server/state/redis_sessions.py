@@ -1,16 +1,19 @@
 """Sessions in Redis: saved by compare-and-set, so that two workers never lose a turn."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from mock_server.errors import SessionNotFoundError, StorageSaturatedError, StorageUnavailableError
 from mock_server.state.coalescer import Coalescer
-from mock_server.state.script import Script
+from mock_server.state.link import AwayError
+from mock_server.state.script import Script, WritingScript
 from mock_server.state.sessions import Saved, Session, Turn, append_turn, read_session
 
 _MAX_ATTEMPTS = 64
 
 # Saves only over the state the writer has seen, else answers with what is there: a retry needs no second read.
-_SAVE = Script("""
+_SAVE = WritingScript("""
 local expected = ARGV[1]
 local have = redis.call('GETRANGE', KEYS[1], 0, math.max(#expected, 1) - 1)
 if have ~= expected then return {0, redis.call('GET', KEYS[1])} end
@@ -22,6 +25,28 @@ _COUNT = Script("""
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1])
 return redis.call('ZCARD', KEYS[1])
 """)
+
+
+class UnsavedError(AwayError):
+    """A save that Redis did not answer; `seen` is what the turn was to follow."""
+
+    def __init__(self, seen: Session, was_sent: bool):
+        super().__init__(retry_after_s=1.0)
+        self.seen = seen
+        self.was_sent = was_sent
+
+
+class UnreadableSessionError(StorageUnavailableError):
+    """What Redis holds under a session's key is no session."""
+
+    text = "The stored session cannot be read."
+
+
+class Replaced(NamedTuple):
+    """Whether a session was saved; if not, what Redis holds in its place."""
+
+    is_saved: bool
+    found: Session | None
 
 
 class RedisSessions:
@@ -47,7 +72,10 @@ class RedisSessions:
         expected = _beginning(seen) if seen.version else ""
         for _ in range(_MAX_ATTEMPTS):
             value = self._encoder.encode(append_turn(seen, turn, now, self._max_messages))
-            reply = await _SAVE.run(self._redis, 2, key, self._index, expected, value, self._ttl_s, session_id)
+            try:
+                reply = await _SAVE.run(self._redis, 2, key, self._index, expected, value, self._ttl_s, session_id)
+            except AwayError as error:
+                raise UnsavedError(seen, error.was_sent) from None
             if reply == 1:
                 return Saved(not expected)
             stored = reply[1]
@@ -62,13 +90,22 @@ class RedisSessions:
             expected = _beginning(seen)
         raise StorageSaturatedError("Too many writers on one session.", retry_after_s=1.0)
 
+    async def replace(self, session_id: str, seen: Session | None, session: Session) -> Replaced:
+        """Saves `session` where Redis holds what was `seen` (None: nothing), else says what it holds."""
+        key, expected = self._prefix + session_id, _beginning(seen) if seen is not None else ""
+        value = self._encoder.encode(session)
+        reply = await _SAVE.run(self._redis, 2, key, self._index, expected, value, self._ttl_s, session_id)
+        if reply == 1:
+            return Replaced(True, None)
+        return Replaced(False, None if reply[1] is None else self._decode(reply[1]))
+
     async def count(self) -> int:
         return int(await _COUNT.run(self._redis, 1, self._index))
 
     def _decode(self, stored: bytes) -> Session:
         session = read_session(stored)
         if session is None:
-            raise StorageUnavailableError("The stored session cannot be read.", retry_after_s=1.0)
+            raise UnreadableSessionError(retry_after_s=1.0)
         return session
 
 

@@ -10,6 +10,8 @@ from mock_server.state.link import ScriptMissingError
 class Script:
     """Runs atomically in Redis; survives a restart and SCRIPT FLUSH, and never runs twice for one call."""
 
+    proves_writes = False
+
     def __init__(self, source: str):
         self._source = source
         # Redis names scripts by SHA-1; nothing is protected by it.
@@ -18,6 +20,15 @@ class Script:
     async def run(self, redis: Coalescer, keys: int, *parts: str | bytes | int) -> Any:
         """Returns the reply; the first `keys` parts are keys, the rest arguments."""
         try:
-            return await redis.execute("EVALSHA", self._sha, keys, *parts)
+            reply = await redis.execute("EVALSHA", self._sha, keys, *parts)
         except ScriptMissingError:
-            return await redis.execute("EVAL", self._source, keys, *parts)
+            reply = await redis.execute("EVAL", self._source, keys, *parts)
+        if redis.outage.refusals and self.proves_writes:
+            redis.outage.confirm()
+        return reply
+
+
+class WritingScript(Script):
+    """One that ends with a write that takes memory: its run shows that Redis is neither full nor a replica."""
+
+    proves_writes = True

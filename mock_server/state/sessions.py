@@ -1,5 +1,6 @@
 """Sessions: what one holds, and the rule by which a turn is appended; the stores agree on it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -19,6 +20,13 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
     asked_tokens: int
     answered: Message
     answered_tokens: int
+
+
+class Dated(NamedTuple):
+    """A turn and the time it was taken, as `updated_at` shows it."""
+
+    turn: Turn
+    now: str
 
 
 class Session(msgspec.Struct, frozen=True, gc=False):
@@ -46,6 +54,7 @@ class Saved(NamedTuple):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Session).decode
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
 # Between two messages, and nowhere else: inside of one, the quotes would be escaped.
 _BOUNDARY = b'},{"role":"'
 
@@ -80,6 +89,20 @@ def append_turn(session: Session, turn: Turn, now: str, max_messages: int) -> Se
         tokens[surplus:],
         msgspec.Raw(messages),
     )
+
+
+def append_turns(session: Session, turns: Sequence[Dated], max_messages: int) -> Session:
+    """Returns the session after all of `turns`, in order, as if appended one by one."""
+    # Those that would be cut again at once only count.
+    surplus = max(0, len(turns) - (max_messages + 1) // 2)
+    for turn, now in turns[surplus:]:
+        session = append_turn(session, turn, now, max_messages)
+    return msgspec.structs.replace(session, version=session.version + surplus)
+
+
+def read_messages(session: Session) -> list[Message]:
+    """Returns the history, decoded; raises msgspec.DecodeError when it is no list of messages."""
+    return _decode_messages(session.messages)
 
 
 def _drop_oldest(messages: bytes, count: int) -> bytes:

@@ -97,7 +97,8 @@ class ReadinessModel(BaseModel):
     """Whether requests would be served now, and which check says otherwise."""
 
     status: str
-    checks: dict[str, str]
+    checks: dict[str, str] = Field(description="redis, memory, degraded, unavailable or draining")
+    message: str | None = Field(default=None, description="what is wrong, when something is")
     timestamp: str
 
 

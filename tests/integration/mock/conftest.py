@@ -52,7 +52,11 @@ def find_server() -> str:
 
 @dataclass
 class RedisServer:
+    """A Redis that keeps nothing over a restart unless `append_only` is set; `options` are those of its command."""
+
     folder: Path
+    append_only: bool = False
+    options: tuple[str, ...] = ()
     port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -67,6 +71,9 @@ class RedisServer:
             "",
             "--dir",
             str(self.folder),
+            "--appendonly",
+            "yes" if self.append_only else "no",
+            *self.options,
         ]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self.answers, "Redis answers")

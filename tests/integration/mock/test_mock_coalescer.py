@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from mock_server.core.outage import Outage
 from mock_server.errors import StorageSaturatedError, StorageUnavailableError
 from mock_server.state import coalescer as module
 from mock_server.state.address import parse_address
 from mock_server.state.coalescer import Coalescer
+from mock_server.state.link import AwayError
 from mock_server.state.script import Script
 from tests.integration.mock.conftest import RedisServer
 
@@ -76,7 +78,8 @@ async def test_killed_server_fails_calls_and_a_new_one_is_found(client: Coalesce
     redis_server.stop()
     async with asyncio.timeout(2):
         results = await asyncio.gather(*(client.execute("GET", "k") for _ in range(50)), return_exceptions=True)
-    assert {type(result) for result in results} == {StorageUnavailableError}
+    assert {type(result) for result in results} == {AwayError}
+    assert client.outage.failures == 1, "fifty calls, one connection"
     redis_server.start()
     assert await client.execute("SET", "k", "w") == b"OK"
 
@@ -110,7 +113,8 @@ class Stranger(asyncio.Protocol):
 
 async def test_server_that_hangs_up_after_the_handshake_leaves_nobody_waiting() -> None:
     server = await asyncio.get_running_loop().create_server(Stranger, "127.0.0.1", 0)
-    client = Coalescer(parse_address(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"), max_in_flight=7)
+    address = parse_address(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    client = Coalescer(address, max_in_flight=7, outage=Outage(threshold=1000))
     async with server, asyncio.timeout(5):
         for _ in range(20):
             with pytest.raises(StorageUnavailableError):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mock_server.errors import StorageUnavailableError
-from mock_server.state.link import CLOSED, RedisLink, ReplyError, ScriptMissingError
+from mock_server.state.link import CLOSED, AwayError, RedisLink, RefusalError, ReplyError, ScriptMissingError
 
 
 class FakeTransport(asyncio.Transport):
@@ -50,8 +50,12 @@ class Rig:
     def __init__(self) -> None:
         self.lost: list[tuple[str, int]] = []
         self.errors: list[str] = []
+        self.answered: list[bool] = []
         self.link = RedisLink(
-            0.25, lambda: None, lambda reason, unanswered: self.lost.append((reason, unanswered)), self.errors.append
+            0.25,
+            self.answered.append,
+            lambda reason, unanswered: self.lost.append((reason, unanswered)),
+            lambda error: self.errors.append(error.reply),
         )
         self.transport = FakeTransport()
         self.link.connection_made(self.transport)
@@ -139,12 +143,47 @@ async def test_a11_error_replies_are_storage_unavailable(reply: str) -> None:
     (future,) = rig.send(1)
     rig.link.data_received(f"-{reply}\r\n".encode())
     error = future.exception()
-    assert isinstance(error, ReplyError)
+    assert isinstance(error, RefusalError)
+    assert isinstance(error, AwayError)
     assert isinstance(error, StorageUnavailableError)
     assert reply not in error.message
+    assert rig.answered == [False], "nothing was answered that would speak for Redis"
     assert rig.errors == [reply]
     assert not rig.transport.is_aborted
     rig.link.abort("closing")
+
+
+@pytest.mark.parametrize("reply", ["WRONGTYPE x", "ERR unknown command", "ERR script x"])
+async def test_errors_of_one_command_do_not_say_that_redis_is_away(reply: str) -> None:
+    rig = Rig()
+    (future,) = rig.send(1)
+    rig.link.data_received(f"-{reply}\r\n".encode())
+    assert isinstance(future.exception(), ReplyError)
+    assert not isinstance(future.exception(), AwayError)
+    rig.link.abort("closing")
+
+
+async def test_refusals_inside_of_a_script_are_found_in_the_words_of_older_servers() -> None:
+    rig = Rig()
+    (future,) = rig.send(1)
+    rig.link.data_received(b"-ERR Error running script (call to f_1): @user_script:2: -OOM command not allowed\r\n")
+    assert isinstance(future.exception(), RefusalError)
+    rig.link.abort("closing")
+
+
+async def test_a12_a_server_that_turns_the_connection_away_is_heard_before_anything_is_sent() -> None:
+    rig = Rig()
+    rig.link.data_received(b"-ERR max number of clients reached\r\n")
+    assert rig.lost == [("ERR max number of clients reached", 0)]
+
+
+async def test_what_was_sent_and_lost_is_told_apart_from_what_was_not() -> None:
+    rig = Rig()
+    (sent,) = rig.send(1)
+    rig.link.connection_lost(None)
+    (unsent,) = rig.send(1)
+    errors = [sent.exception(), unsent.exception()]
+    assert [isinstance(error, AwayError) and error.was_sent for error in errors] == [True, False]
 
 
 async def test_missing_script_is_told_apart() -> None:
