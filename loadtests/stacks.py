@@ -54,7 +54,8 @@ CONSOUL = Stack(
         "requests_total": MetricSource("consoul_request_total", {"endpoint": ("/chat",)}),
         "errors_total": MetricSource("consoul_errors_total"),
         "in_flight": MetricSource("consoul_requests_in_flight"),
-        "active_sessions": MetricSource("consoul_active_sessions"),
+        # Every instance counts the sessions of the one Redis they share.
+        "active_sessions": MetricSource("consoul_active_sessions", join="max"),
         "breaker_state": MetricSource("consoul_circuit_breaker_state", join="max"),
         "redis_degraded": MetricSource("consoul_redis_degraded", join="max"),
         "cpu_s_total": MetricSource("consoul_process_cpu_seconds"),

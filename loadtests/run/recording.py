@@ -3,7 +3,7 @@
 import queue
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,7 +12,7 @@ from loadtests.results.events import build_event
 from loadtests.results.fold import Tally
 from loadtests.results.store import RunFolder
 from loadtests.run.generator import Generator
-from loadtests.run.scrape import Scraper, scrape
+from loadtests.run.scrape import INSTANCE_MARK, Scraper, scrape
 from loadtests.run.target import Target
 from loadtests.wire import Interval, Message, Started
 
@@ -24,12 +24,17 @@ REQUESTS = "requests_total"
 
 def read_sample(target: Target) -> dict[str, float]:
     """The target's metrics now; empty where it gives none."""
-    if target.metrics_url is None:
+    if not target.metrics_urls:
         return {}
     try:
-        return scrape(target.metrics_url, target.stack.metrics)
+        return scrape(target.metrics_urls, target.stack.metrics)
     except (OSError, ValueError):
         return {}
+
+
+def _read_counts(sample: Mapping[str, float]) -> dict[str, float]:
+    """The count of requests, of the target and of each of its instances."""
+    return {name: value for name, value in sample.items() if name.partition(INSTANCE_MARK)[0] == REQUESTS}
 
 
 class Recording:
@@ -49,7 +54,7 @@ class Recording:
         self.is_asked_to_leave = False
         self._begin_sample = begin_sample
         self._end_sample: dict[str, float] = {}
-        self._counted_last = begin_sample.get(REQUESTS, 0.0)
+        self._counted_last = _read_counts(begin_sample)
         self._has_restarted = False
 
     @property
@@ -65,7 +70,7 @@ class Recording:
     @property
     def why_not_counted(self) -> str:
         """Why the target's own count of requests says nothing of this run; empty where it does."""
-        if self.target.metrics_url is None:
+        if not self.target.metrics_urls:
             return "the address of the target's metrics is not known"
         if not self._begin_sample:
             return "the target's metrics were not read before the run"
@@ -138,19 +143,20 @@ class Recording:
             except queue.Empty:
                 return
             self._watch_count(sample)
-            self.tally.add_target(unix - started.unix, sample)
+            joined = {name: value for name, value in sample.items() if INSTANCE_MARK not in name}
+            self.tally.add_target(unix - started.unix, joined)
 
     def _watch_count(self, sample: dict[str, float]) -> None:
-        counted = sample.get(REQUESTS, self._counted_last)
-        self._has_restarted |= counted < self._counted_last
-        self._counted_last = counted
+        counted = _read_counts(sample)
+        self._has_restarted |= any(value < self._counted_last.get(name, 0.0) for name, value in counted.items())
+        self._counted_last |= counted
 
     def _scraper(self) -> Scraper | None:
-        if self.target.metrics_url is None:
+        if not self.target.metrics_urls:
             return None
         deliver = self._samples.put
         return Scraper(
-            self.target.metrics_url, self.target.stack.metrics, lambda unix, sample: deliver((unix, sample))
+            self.target.metrics_urls, self.target.stack.metrics, lambda unix, sample: deliver((unix, sample))
         )
 
     def _settled_sample(self) -> dict[str, float]:

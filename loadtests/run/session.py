@@ -198,6 +198,9 @@ def _report_target(target: Target, recording: Recording) -> TargetReport:
     for service, said in ask_identity(target).items():
         for name, value in (said or {}).items():
             facts[f"{service} {name}"] = value
+    if target.lab is not None:
+        facts["lab preset"] = target.lab.preset or "none"
+        facts["lab instances"] = str(len(target.metrics_urls))
     return TargetReport(
         urls=target.urls,
         is_mock=target.lab is not None,

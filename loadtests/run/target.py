@@ -20,18 +20,22 @@ class LabState:
     stack: str
     mode: str
     service_urls: dict[str, str]
-    metrics_url: str | None
+    metrics_urls: tuple[str, ...]
     redis_url: str | None
     redis_prefixes: tuple[str, ...]
+    preset: str | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """The services load is sent to; `lab` is set when they are the lab's own mock, the only target that is reset."""
+    """The services load is sent to; `lab` is set when they are the lab's own mock, the only target that is reset.
+
+    `metrics_urls` has one address for each instance of the target; none where they are not known.
+    """
 
     stack: Stack
     urls: dict[str, str]
-    metrics_url: str | None
+    metrics_urls: tuple[str, ...]
     lab: LabState | None
 
 
@@ -49,14 +53,23 @@ def load_lab_state(lab_dir: Path) -> LabState | None:
             stack=data["stack"],
             mode=data["mode"],
             service_urls={name: service["url"] for name, service in services.items()},
-            metrics_url=next((s["metrics_url"] for s in services.values() if s.get("metrics_url")), None),
+            metrics_urls=tuple(url for service in services.values() for url in _metrics_urls(service)),
             redis_url=data["redis_url"],
             redis_prefixes=tuple(data["redis_prefixes"]),
+            preset=data.get("preset"),
         )
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: not a lab state file ({error!r}); run `make down` and `make up`") from error
+
+
+def _metrics_urls(service: Mapping[str, object]) -> list[str]:
+    several = service.get("metrics_urls")
+    if isinstance(several, list):
+        return [str(url) for url in several]
+    one = service.get("metrics_url")
+    return [str(one)] if one else []
 
 
 def resolve_target(stack_name: str, environ: Mapping[str, str], lab: LabState | None) -> Target:
@@ -78,13 +91,15 @@ def resolve_target(stack_name: str, environ: Mapping[str, str], lab: LabState | 
     for url in urls.values():
         _check_allowed(url, environ.get("TARGETS_ALLOWED", ""))
     own = lab if lab is not None and defaults and all(urls[name] == url for name, url in defaults.items()) else None
-    if metrics_url := environ.get("TARGET_METRICS"):
-        _check_allowed(_checked_url("TARGET_METRICS", metrics_url), environ.get("TARGETS_ALLOWED", ""))
+    if addresses := environ.get("TARGET_METRICS"):
+        metrics_urls = tuple(url.strip() for url in addresses.split(",") if url.strip())
+        for url in metrics_urls:
+            _check_allowed(_checked_url("TARGET_METRICS", url), environ.get("TARGETS_ALLOWED", ""))
     elif own is not None:
-        metrics_url = own.metrics_url
-    elif not given:
-        metrics_url = stack.default_metrics_url
-    return Target(stack=stack, urls=urls, metrics_url=metrics_url or None, lab=own)
+        metrics_urls = own.metrics_urls
+    else:
+        metrics_urls = () if given else (stack.default_metrics_url,)
+    return Target(stack=stack, urls=urls, metrics_urls=metrics_urls, lab=own)
 
 
 def _given_urls(stack: Stack, environ: Mapping[str, str]) -> dict[str, str]:

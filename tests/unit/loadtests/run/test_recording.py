@@ -30,15 +30,19 @@ class Generator:
 
 
 def record(
-    monkeypatch: pytest.MonkeyPatch, root: Path, begin: dict[str, float], during: list[float], end: dict[str, float]
+    monkeypatch: pytest.MonkeyPatch,
+    root: Path,
+    begin: dict[str, float],
+    during: list[dict[str, float]],
+    end: dict[str, float],
 ) -> Recording:
     class Scraper:
-        def __init__(self, _url: str, _sources: object, deliver: Any) -> None:
+        def __init__(self, _urls: object, _sources: object, deliver: Any) -> None:
             self._deliver = deliver
 
         def start(self) -> None:
-            for second, counted in enumerate(during):
-                self._deliver(STARTED_UNIX + second, {REQUESTS: counted})
+            for second, sample in enumerate(during):
+                self._deliver(STARTED_UNIX + second, sample)
 
         def stop(self) -> None:
             return
@@ -67,12 +71,27 @@ def test_growth_of_the_count_is_said_only_where_it_is_known(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     begin: dict[str, float],
-    during: list[float],
+    during: list[int],
     end: dict[str, float],
     growth: int | None,
     why: str,
 ) -> None:
-    recording = record(monkeypatch, tmp_path, begin, during, end)
+    samples = [{REQUESTS: float(counted)} for counted in during]
+    recording = record(monkeypatch, tmp_path, begin, samples, end)
     assert recording.growth_of(REQUESTS) == growth
     assert why in recording.why_not_counted
     assert bool(why) == bool(recording.why_not_counted)
+
+
+def test_an_instance_that_was_restarted_is_noticed_although_the_others_grew_by_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def sample(first: float, second: float) -> dict[str, float]:
+        return {REQUESTS: first + second, f"{REQUESTS}@0": first, f"{REQUESTS}@1": second}
+
+    sound = record(monkeypatch, tmp_path / "a", sample(10, 10), [sample(20, 11)], sample(30, 30))
+    assert (sound.growth_of(REQUESTS), sound.why_not_counted) == (40, "")
+
+    restarted = record(monkeypatch, tmp_path / "b", sample(10, 10), [sample(90, 2)], sample(99, 9))
+    assert restarted.growth_of(REQUESTS) is None
+    assert "it was restarted" in restarted.why_not_counted

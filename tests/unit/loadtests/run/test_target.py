@@ -12,7 +12,7 @@ LAB = LabState(
     stack="consoul",
     mode="native",
     service_urls={"consoul": "http://127.0.0.1:18000"},
-    metrics_url="http://127.0.0.1:19090/metrics",
+    metrics_urls=("http://127.0.0.1:19090/metrics",),
     redis_url="redis://127.0.0.1:16379",
     redis_prefixes=("consoul:session",),
 )
@@ -22,7 +22,7 @@ def test_lab_that_is_up_is_the_target_and_may_be_reset() -> None:
     target = resolve_target("consoul", {}, LAB)
 
     assert target.urls == {"consoul": "http://127.0.0.1:18000"}
-    assert target.metrics_url == "http://127.0.0.1:19090/metrics"
+    assert target.metrics_urls == ("http://127.0.0.1:19090/metrics",)
     assert target.lab is LAB
 
 
@@ -37,7 +37,7 @@ def test_a_given_target_is_never_the_lab_and_has_no_metrics_unless_told() -> Non
     target = resolve_target("consoul", {"TARGET": "http://localhost:7000/"}, LAB)
 
     assert target.urls == {"consoul": "http://localhost:7000"}
-    assert target.metrics_url is None
+    assert target.metrics_urls == ()
     assert target.lab is None
 
 
@@ -114,8 +114,30 @@ def test_state_file_of_the_lab_is_read(tmp_path: Path) -> None:
 
     assert state is not None
     assert state.service_urls == {"consoul": "http://127.0.0.1:1"}
-    assert state.metrics_url == "http://127.0.0.1:2/"
+    assert state.metrics_urls == ("http://127.0.0.1:2/",)
+    assert state.preset is None
     assert state.redis_prefixes == ("a",)
+
+
+def test_every_instance_of_the_lab_is_scraped_and_its_preset_is_known(tmp_path: Path) -> None:
+    several = ["http://127.0.0.1:2/", "http://127.0.0.1:3/"]
+    service = {"url": "http://127.0.0.1:1", "ready_url": "", "metrics_url": several[0], "metrics_urls": several}
+    _write_state(tmp_path, services={"consoul": service}, preset="gc-frequent")
+
+    state = load_lab_state(tmp_path)
+
+    assert state is not None
+    assert state.metrics_urls == tuple(several)
+    assert state.preset == "gc-frequent"
+    assert resolve_target("consoul", {}, state).metrics_urls == tuple(several)
+
+
+def test_the_metrics_of_a_real_target_may_be_in_several_places_and_each_is_checked() -> None:
+    environ = {"TARGET": "http://localhost:1", "TARGET_METRICS": "http://localhost:2/m, http://localhost:3/m"}
+    assert resolve_target("consoul", environ, None).metrics_urls == ("http://localhost:2/m", "http://localhost:3/m")
+
+    with pytest.raises(TargetError, match=r"metrics\.example\.org"):
+        resolve_target("consoul", environ | {"TARGET_METRICS": "http://localhost:2,http://metrics.example.org"}, None)
 
 
 def test_no_state_file_means_no_lab(tmp_path: Path) -> None:
