@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 STACK ?= consoul
 PROFILE ?= load
 PYTHON ?= python3
+PURGE ?=
 RUN ?=
 LONG ?=
 VENV := .venv
@@ -23,18 +24,21 @@ help: ## Print this list
 		/^[a-zA-Z0-9_%-]+:.*## / {sub("%", "NAME", $$1); printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Lab
-.PHONY: up status logs down
-up: $(VENV)/.installed ## Start the lab: Redis, the stack's services, Prometheus
+.PHONY: up status logs down presets
+up: $(VENV)/.installed ## Start the lab: Redis, the stack's services, Prometheus (INSTANCES=3, PRESET=gc-frequent)
 	@$(BIN)/python -m mock_server.lab up
 
 status: $(VENV)/.installed ## Say what runs, where, and whether it is ready
 	@$(BIN)/python -m mock_server.lab status
 
-logs: $(VENV)/.installed ## Print the last lines of every service's log (SERVICE=redis for one)
+logs: $(VENV)/.installed ## Print the last lines of every service's log (SERVICE=redis or consoul-2 for one)
 	@$(BIN)/python -m mock_server.lab logs $(SERVICE)
 
-down: $(VENV)/.installed ## Stop the lab; no process and no port is left
-	@$(BIN)/python -m mock_server.lab down
+down: $(VENV)/.installed ## Stop the lab; no process and no port is left (PURGE=1: no data either)
+	@$(BIN)/python -m mock_server.lab down $(if $(filter-out 0 no false,$(PURGE)),--purge)
+
+presets: $(VENV)/.installed ## List the named settings of the mock for PRESET=…, from the tuning guide
+	@$(BIN)/python -m mock_server.lab presets
 
 ##@ Load (TIME_SCALE=0.1 shortens, TARGET=http://… aims elsewhere)
 .PHONY: test-load test-load-ui profiles validate

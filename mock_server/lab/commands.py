@@ -12,10 +12,12 @@ from mock_server.lab.binaries import Binaries, find_binaries
 from mock_server.lab.errors import LabError, StateError
 from mock_server.lab.logs import build_tail_command, read_last_lines
 from mock_server.lab.native import NativeLab, Say, find_running_state, purge_data, resume_lab, start_lab, stop_lab
+from mock_server.lab.presets import Preset
 from mock_server.lab.processes import find_lab_processes
+from mock_server.lab.settings import build_instances
 from mock_server.lab.state import LabState, hold_lock, read_state
 from mock_server.lab.status import UNSUPERVISED, fetch_statuses
-from mock_server.lab.tables import render_addresses, render_status
+from mock_server.lab.tables import render_addresses, render_columns, render_status
 
 NOT_UP = 3
 
@@ -46,6 +48,7 @@ def up(context: Context) -> int:
             )
         if state is not None:
             say(f"The {state.stack} lab is up already.")
+            _refuse_another_count(state, lab.settings.instances)
         if _choose_mode(context, state) == "compose":
             state = compose.start_compose(lab.settings, lab.variables, lab.paths, state)
         elif state is not None:
@@ -57,6 +60,22 @@ def up(context: Context) -> int:
     return 0
 
 
+def _refuse_another_count(state: LabState, asked: int | None) -> None:
+    if asked in (None, state.instances):
+        return
+    raise LabError(
+        f"It has {state.instances} Consoul instance{'s' if state.instances > 1 else ''}, and INSTANCES={asked} was "
+        "asked for. Run `make down` first, then this."
+    )
+
+
+def list_presets(presets: Mapping[str, Preset], say: Say) -> int:
+    """Prints every preset with what it is for."""
+    say(render_columns([(preset.name, preset.title) for preset in presets.values()]))
+    say("Use: make up PRESET=breaker-sensitive, or several joined by commas.")
+    return 0
+
+
 def down(context: Context, *, purge: bool) -> int:
     """Ends everything of the lab; harmless when nothing runs. Logs stay; data stays unless `purge`."""
     lab, say = context.lab, context.say
@@ -64,7 +83,8 @@ def down(context: Context, *, purge: bool) -> int:
         state, mode = _read_whatever_state(context)
         if mode == "compose":
             extra = ["--volumes"] if purge else []
-            _run_compose(lab, "down", "--remove-orphans", *extra)
+            _run_compose(lab, state, "down", "--remove-orphans", *extra)
+            lab.paths.compose_instances.unlink(missing_ok=True)
         ended = stop_lab(lab)
         if purge:
             purge_data(lab.paths)
@@ -92,12 +112,12 @@ def status(context: Context) -> int:
     lab, say = context.lab, context.say
     state = read_state(lab.paths.state_file)
     if state is None:
-        left = len(find_lab_processes(lab.paths.marker, lab.paths.redis_dir))
+        left = len(find_lab_processes(lab.paths))
         say("The lab is not up." + (f" {left} of its processes still run; `make down` ends them." if left else ""))
         return NOT_UP
     say(f"The {state.stack} lab ({state.mode}):")
     if state.mode == "compose":
-        _run_compose(lab, "ps")
+        _run_compose(lab, state, "ps")
     statuses = fetch_statuses(lab, state, time.time())
     if state.mode == "native":
         say(render_status(statuses))
@@ -114,8 +134,8 @@ def logs(context: Context, service: str | None, *, follow: bool, lines: int) -> 
     lab = context.lab
     state = read_state(lab.paths.state_file)
     if state is not None and state.mode == "compose":
-        words = ["--tail", str(lines), *(["--follow"] if follow else []), *([service] if service else [])]
-        _run_compose(lab, "logs", *words)
+        words = ["--tail", str(lines), *(["--follow"] if follow else []), *compose.build_logs_arguments(service)]
+        _run_compose(lab, state, "logs", *words)
         return 0
     command = build_tail_command(lab.paths.log_dir, service, follow=follow, lines=lines)
     return subprocess.run(command, check=False).returncode
@@ -133,9 +153,11 @@ def install(context: Context, extra: bootstrap.ExtraVariables) -> int:
     raise LabError(f"The packages could not be installed. The last lines of {log}:\n{read_last_lines(log)}")
 
 
-def _run_compose(lab: NativeLab, *arguments: str) -> None:
-    variables = compose.build_variables(lab.variables, lab.settings.ports, lab.paths.password_file, os.geteuid())
-    compose.run_compose(lab.settings, variables, *arguments)
+def _run_compose(lab: NativeLab, state: LabState | None, *arguments: str) -> None:
+    ports, count = lab.settings.ports, state.instances if state else 1
+    instances = build_instances(ports, count)
+    variables = compose.build_variables(lab.variables, ports, instances, lab.paths, os.geteuid())
+    compose.run_compose(lab.settings, lab.paths, variables, *arguments)
 
 
 def _find_state(lab: NativeLab) -> LabState | None:
@@ -159,18 +181,24 @@ def _choose_mode(context: Context, state: LabState | None) -> str:
 def _obtain_binaries(context: Context) -> Binaries:
     lab = context.lab
     binaries = _find_binaries(context)
-    decision = bootstrap.decide(binaries.missing_packages, context.host, may_bootstrap=lab.settings.may_bootstrap)
+    missing = binaries.find_missing_packages(lab.settings.instances or 1)
+    decision = bootstrap.decide(missing, context.host, may_bootstrap=lab.settings.may_bootstrap)
     if decision.line:
         context.say(decision.line)
     if decision.verdict != "install":
         return binaries
     log = lab.paths.log_dir / "bootstrap.log"
-    wanted: bootstrap.ExtraVariables = {"bootstrap_lab_package_names": list(binaries.missing_packages)}
+    wanted: bootstrap.ExtraVariables = {"bootstrap_lab_package_names": list(missing)}
     if not bootstrap.run_playbook(lab.settings.root, log, lab.variables, wanted):
         context.say(f"Could not install them (see {log}); going on with what is here.")
     return _find_binaries(context)
 
 
 def _find_binaries(context: Context) -> Binaries:
-    path = context.variables.get("PATH")
-    return find_binaries(lambda name: shutil.which(name, path=path))
+    path = context.variables.get("PATH", os.defpath)
+    return find_binaries(lambda name: shutil.which(name, path=path) or _find_for_root(name))
+
+
+def _find_for_root(name: str) -> str | None:
+    """Debian keeps nginx where only root's PATH looks."""
+    return shutil.which(name, path="/usr/sbin:/usr/local/sbin") if name == "nginx" else None

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pwd
 import resource
+import secrets
 import shutil
 import stat
 import sys
@@ -14,15 +15,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mock_server.lab.binaries import Binaries
+from mock_server.lab.environment import build_environment
 from mock_server.lab.errors import LabError, NotReadyError, StateError, SupervisorError
 from mock_server.lab.logs import read_last_lines
+from mock_server.lab.nginx import build_proxy
+from mock_server.lab.nginx import render_config as render_proxy_config
 from mock_server.lab.paths import LabPaths
-from mock_server.lab.plan import Plan, build_environment, build_plan
+from mock_server.lab.plan import Plan, build_plan
 from mock_server.lab.ports import find_port_owner, resolve_ports
 from mock_server.lab.processes import end_processes, find_lab_processes, wait_for_end, wake_processes
 from mock_server.lab.readiness import is_ready, wait_until
 from mock_server.lab.scrape import render_scrape_config
-from mock_server.lab.settings import LabSettings, Ports
+from mock_server.lab.secret_files import make_secret_file
+from mock_server.lab.settings import HOST, LabSettings, Ports, list_places
 from mock_server.lab.state import LabState, ServiceRecord, build_state, read_state, write_json, write_state
 from mock_server.lab.supervision import Supervisor, render_config, spawn_supervisor
 
@@ -62,7 +67,7 @@ def resume_lab(lab: NativeLab, state: LabState, binaries: Binaries, say: Say) ->
     ports = lab.settings.ports
     if ports.redis_fallback is not None:
         ports = replace(ports, redis=state.redis_port, redis_fallback=None)
-    if build_native(lab, ports, binaries).settings_digest != state.settings_digest:
+    if build_native(lab, ports, state.instances, binaries).settings_digest != state.settings_digest:
         say("The lab that is up was started with other settings; `make down` and `make up` apply the ones of now.")
     start_services(lab, state.services)
     # An `up` that was killed before its end has not written it.
@@ -72,8 +77,12 @@ def resume_lab(lab: NativeLab, state: LabState, binaries: Binaries, say: Say) ->
 def start_lab(lab: NativeLab, binaries: Binaries, say: Say) -> LabState:
     """Starts everything and returns when all of it is ready. On any failure, Ctrl-C included, nothing is left."""
     remove_leftovers(lab, say)
-    names = ["consoul", "metrics", "redis", *(["prometheus"] if binaries.prometheus else [])]
-    native = build_native(lab, resolve_ports(lab.settings.ports, names, find_port_owner), binaries)
+    count = lab.settings.instances or 1
+    unused = {"grafana"} if binaries.prometheus else {"grafana", "prometheus"}
+    places = {name: place for name, place in list_places(lab.settings.ports, count).items() if name not in unused}
+    # Before the ports are asked: what cannot be planned needs none.
+    build_native(lab, lab.settings.ports, count, binaries)
+    native = build_native(lab, resolve_ports(lab.settings.ports, places, find_port_owner), count, binaries)
     if native.plan.ports.redis != lab.settings.ports.redis:
         say(f"Port {lab.settings.ports.redis} is taken: the lab's Redis takes {native.plan.ports.redis}.")
     state = build_state(native.plan, native.settings_digest)
@@ -91,25 +100,40 @@ def start_lab(lab: NativeLab, binaries: Binaries, say: Say) -> LabState:
 
 @dataclass(frozen=True)
 class Native:
-    """A plan with the text of the supervisor's configuration and a digest of all that shapes its behaviour."""
+    """A plan with the text of its generated files and a digest of all that shapes its behaviour."""
 
     plan: Plan
     config: str
+    proxy_config: str
     settings_digest: str
 
 
-def build_native(lab: NativeLab, ports: Ports, binaries: Binaries) -> Native:
-    """What `up` would run now."""
-    plan = build_plan(lab.settings.root, lab.paths, lab.settings.stack, ports, binaries, sys.executable)
+def build_native(lab: NativeLab, ports: Ports, count: int, binaries: Binaries) -> Native:
+    """What `up` would run now, with `count` Consoul instances."""
+    plan = build_plan(lab.settings, lab.paths, ports, count, binaries, lab.variables, sys.executable)
     user = pwd.getpwuid(0).pw_name if os.geteuid() == 0 else None
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    config = render_config(plan.services, lab.paths, min(hard_limit, _WANTED_OPEN_FILES), user)
-    environment = build_environment(lab.variables, ports, lab.paths.marker)
-    digest = hashlib.sha256(config.encode())
+    open_files = min(hard_limit, _WANTED_OPEN_FILES)
+    config = render_config(plan.services, lab.paths, open_files, user)
+    proxy = build_proxy(
+        f"{HOST}:{ports.consoul}",
+        [f"{HOST}:{instance.port}" for instance in plan.instances],
+        lab.variables,
+        processors=os.cpu_count() or 1,
+        open_files=open_files,
+        user=user,
+    )
+    proxy_config = render_proxy_config(proxy)
+    environment = _build_environment(lab, ports)
+    digest = hashlib.sha256(config.encode() + proxy_config.encode())
     for name in sorted(environment):
         if name.startswith(_SETTINGS_PREFIXES):
             digest.update(f"\0{name}={environment[name]}".encode())
-    return Native(plan, config, digest.hexdigest())
+    return Native(plan, config, proxy_config, digest.hexdigest())
+
+
+def _build_environment(lab: NativeLab, ports: Ports) -> dict[str, str]:
+    return build_environment(lab.variables, ports, lab.paths.marker, lab.paths.control_token_file)
 
 
 def _prepare_files(lab: NativeLab, native: Native) -> None:
@@ -117,10 +141,14 @@ def _prepare_files(lab: NativeLab, native: Native) -> None:
     for folder in (paths.log_dir, paths.redis_dir, paths.prometheus_dir):
         folder.mkdir(parents=True, exist_ok=True)
     _make_private_folder(paths.runtime_dir)
-    scrape_dir = lab.settings.root / "prometheus"
-    if any(service.name == "prometheus" for service in native.plan.services):
+    make_secret_file(paths.control_token_file, secrets.token_urlsafe(32), os.geteuid())
+    plan, scrape_dir = native.plan, lab.settings.root / "prometheus"
+    if any(service.name == "prometheus" for service in plan.services):
         committed = (scrape_dir / "prometheus.yml").read_text()
-        paths.prometheus_config.write_text(render_scrape_config(committed, native.plan.ports, scrape_dir))
+        paths.prometheus_config.write_text(render_scrape_config(committed, plan.ports, plan.instances, scrape_dir))
+    if len(plan.instances) > 1:
+        paths.nginx_dir.mkdir(exist_ok=True)
+        paths.nginx_config.write_text(native.proxy_config)
     paths.supervisor_config.write_text(native.config)
 
 
@@ -134,7 +162,7 @@ def _make_private_folder(folder: Path) -> None:
 
 
 def _start_supervisor(lab: NativeLab, plan: Plan) -> None:
-    environment = build_environment(lab.variables, plan.ports, lab.paths.marker)
+    environment = _build_environment(lab, plan.ports)
     process = spawn_supervisor(lab.paths, environment, lab.settings.root)
     answered = wait_until(
         lambda: process.poll() is not None or lab.supervisor.is_answering(), deadline_s=SUPERVISOR_DEADLINE_S
@@ -198,14 +226,14 @@ def stop_lab(lab: NativeLab) -> int:
     """Ends every process of this lab and removes its socket and state; returns how many processes there were."""
     paths = lab.paths
     paths.lab_file.unlink(missing_ok=True)
-    processes = find_lab_processes(paths.marker, paths.redis_dir)
+    processes = find_lab_processes(paths)
     if processes:
         wake_processes(processes)
         with contextlib.suppress(SupervisorError):
             stop_services(lab)
             lab.supervisor.shut_down()
             wait_for_end(processes, STOP_DEADLINE_S)
-        end_processes(find_lab_processes(paths.marker, paths.redis_dir))
+        end_processes(find_lab_processes(paths))
     shutil.rmtree(paths.runtime_dir, ignore_errors=True)
     paths.state_file.unlink(missing_ok=True)
     return len(processes)

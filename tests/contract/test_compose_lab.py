@@ -7,16 +7,21 @@ from typing import Any
 import pytest
 import yaml
 
-from mock_server.lab.compose import GRAFANA_IMAGE_UID
-from mock_server.lab.plan import CONSOUL_DEFAULTS, HOST, PROMETHEUS_RETENTION, build_prometheus, build_redis
-from mock_server.lab.settings import PORT_VARIABLES
+from mock_server.lab.compose import GRAFANA_IMAGE_UID, MOCK_IMAGE_UID, build_instances_file
+from mock_server.lab.environment import CONSOUL_DEFAULTS
+from mock_server.lab.plan import PROMETHEUS_RETENTION, build_prometheus, build_redis
+from mock_server.lab.settings import HOST, PORT_VARIABLES, Ports
 from mock_server.settings import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DEFAULT = re.compile(r"\$\{(\w+):-([^}]*)\}")
-EACH_SERVICE = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+ADDED = build_instances_file(Ports(8000, 9090, 6379, 9091), 3, Path("/lab/nginx/nginx.conf"))["services"]
+HARDENED = {**SERVICES, "nginx": ADDED["nginx"]}
+EACH_SERVICE = pytest.mark.parametrize("service", HARDENED.values(), ids=HARDENED)
+# No default holds here; the lab gives them.
+GIVEN_BY_THE_LAB = ("CONSOUL_TIER_KEYS", "CONSOUL_TIER_LIMITS")
 
 
 def resolved(text: str) -> str:
@@ -82,7 +87,7 @@ def test_its_secrets_are_files(service: dict[str, Any]) -> None:
     for name, value in service.get("environment", {}).items():
         if value is None:
             continue
-        assert not secret.search(name) or (name.endswith("__FILE") and value.startswith("/run/secrets/"))
+        assert not secret.search(name) or (name.endswith("_FILE") and value.startswith("/run/secrets/"))
         assert "@" not in value
 
 
@@ -91,6 +96,22 @@ def test_its_secrets_are_files(service: dict[str, Any]) -> None:
 
 def test_there_is_no_default_password() -> None:
     assert COMPOSE["secrets"]["grafana_admin_password"]["file"].startswith("${GRAFANA_ADMIN_PASSWORD_FILE:?")
+
+
+def test_there_is_no_default_token_and_the_mock_runs_as_the_user_that_may_read_it() -> None:
+    assert COMPOSE["secrets"]["control_token"]["file"].startswith("${MOCK_CONTROL_TOKEN_FILE:?")
+    assert SERVICES["consoul"]["secrets"] == ["control_token"]
+    assert SERVICES["consoul"]["user"] == f"${{CONSOUL_UID:-{MOCK_IMAGE_UID}}}:10001"
+
+
+def test_several_instances_are_replicas_and_nginx_has_the_port() -> None:
+    assert ADDED["consoul"] == {"deploy": {"replicas": 3}}
+    assert ADDED["nginx"]["ports"] == [f"{HOST}:8000:8000"]
+    assert ADDED["nginx"]["volumes"] == ["/lab/nginx/nginx.conf:/etc/lab/nginx.conf:ro"]
+    assert ADDED["nginx"]["depends_on"] == {"consoul": {"condition": "service_healthy"}}
+    assert ADDED["nginx"]["profiles"] == SERVICES["consoul"]["profiles"]
+    hardened = ("restart", "init", "logging", "networks", "ulimits")
+    assert {key: ADDED["nginx"][key] for key in hardened} == {key: SERVICES["consoul"][key] for key in hardened}
 
 
 def test_the_lab_gives_the_password_to_the_user_grafana_runs_as() -> None:
@@ -122,9 +143,22 @@ def test_the_mock_gets_the_settings_of_the_lab_and_addresses_only() -> None:
         "CONSOUL_SESSION_REDIS_URL": "redis://redis:6379/0",
         "CONSOUL_RATE_LIMIT_REDIS_URL": "redis://redis:6379/1",
         "CONSOUL_WORKERS": "1",
+        "MOCK_CONTROL_TOKEN_FILE": "/run/secrets/control_token",
+    }
+    for name in GIVEN_BY_THE_LAB:
+        assert environment.pop(name).startswith(f"${{{name}:?")
+
+    assert environment == {
+        **{name: value for name, value in CONSOUL_DEFAULTS.items() if name not in GIVEN_BY_THE_LAB},
+        **own,
     }
 
-    assert environment == {**CONSOUL_DEFAULTS, **own}
+
+def test_no_default_holds_a_brace_which_compose_would_take_for_its_end() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+
+    assert "{" not in "".join(default for _, default in DEFAULT.findall(text))
+    assert not re.search(r"\$\{\w+:-[^}]*\{", text)
 
 
 def test_every_other_variable_of_the_mock_is_handed_on_when_it_is_set() -> None:
@@ -187,5 +221,5 @@ def test_the_image_of_the_mock_holds_hashed_packages_and_no_root() -> None:
     assert all(
         re.search(r"python:3\.11\.\d+-slim", line) for line in dockerfile.splitlines() if line.startswith("FROM")
     )
-    assert f"USER {SERVICES['consoul']['user']}" in dockerfile
+    assert f"USER {resolved(SERVICES['consoul']['user'])}" in dockerfile
     assert "*" in ignored, "what is not named is not sent to the engine"

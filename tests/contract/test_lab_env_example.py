@@ -6,13 +6,16 @@ from pathlib import Path
 from pydantic import AliasChoices
 
 from mock_server.environment import load_settings
-from mock_server.lab.plan import build_environment
-from mock_server.lab.settings import PORT_VARIABLES, Ports, parse_settings
+from mock_server.lab.environment import build_environment
+from mock_server.lab.settings import INSTANCE_PORT_VARIABLES, PORT_VARIABLES, Ports, parse_settings
 from mock_server.settings import VARIABLES, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSIGNMENT = re.compile(r"^#([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
-LAB_ONLY = {"STACK", "LAB", "LAB_DIR", "BOOTSTRAP"} | {variable for variable, _ in PORT_VARIABLES.values()}
+LAB_ONLY = {"STACK", "LAB", "LAB_DIR", "BOOTSTRAP", "INSTANCES", "PRESET"} | {
+    variable for variable, _ in (*PORT_VARIABLES.values(), *INSTANCE_PORT_VARIABLES.values())
+}
+TOKEN = Path(".lab/secrets/control-token")
 PORTS = Ports(8000, 9090, 6379, 9091)
 
 
@@ -48,7 +51,7 @@ def test_every_line_uncommented_is_accepted() -> None:
 
 def test_the_example_shows_what_the_lab_sets() -> None:
     shown = dict(read_example())
-    set_by_lab = build_environment({}, PORTS, "marker")
+    set_by_lab = build_environment({}, PORTS, "marker", TOKEN)
 
     assert {name: shown.get(name) for name in set_by_lab if name in VARIABLES} == {
         name: value for name, value in set_by_lab.items() if name in VARIABLES
@@ -56,9 +59,11 @@ def test_the_example_shows_what_the_lab_sets() -> None:
 
 
 def test_the_mock_accepts_what_the_lab_sets() -> None:
-    settings = load_settings(build_environment({}, PORTS, "marker"))
+    settings = load_settings(build_environment({}, PORTS, "marker", TOKEN))
 
     assert not settings.api_key_digests
+    assert settings.redis_fallback_enabled
+    assert settings.control_enabled
     assert settings.provider_profile == "instant"
     assert {name: str(limits[0]) for name, limits in settings.tier_limits.items()} == {
         "basic": "60/minute",

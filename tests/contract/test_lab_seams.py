@@ -4,9 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from mock_server.lab.plan import HOST
+from mock_server.lab.binaries import Binaries
 from mock_server.lab.scrape import render_scrape_config
-from mock_server.lab.settings import PORT_VARIABLES, Ports
+from mock_server.lab.settings import HOST, INSTANCE_PORT_VARIABLES, PORT_VARIABLES, Ports, build_instances
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +26,8 @@ def test_the_committed_scrape_configuration_has_the_default_ports() -> None:
 def test_the_labs_copy_scrapes_the_chosen_ports_and_finds_the_rules() -> None:
     committed = (ROOT / "prometheus" / "prometheus.yml").read_text()
 
-    rendered = render_scrape_config(committed, Ports(1, 29090, 2, 29091), ROOT / "prometheus")
+    ports = Ports(1, 29090, 2, 29091)
+    rendered = render_scrape_config(committed, ports, build_instances(ports, 1), ROOT / "prometheus")
 
     assert scrape_targets(rendered)["consoul"] == [f"{HOST}:29090"]
     assert scrape_targets(rendered)["prometheus"] == [f"{HOST}:29091"]
@@ -48,3 +49,18 @@ def test_compose_reads_the_variables_the_lab_sets() -> None:
 
     for variable, default in PORT_VARIABLES.values():
         assert f"${{{variable}:-{default}}}" in compose
+
+
+def test_defaults_of_ports_are_written_once() -> None:
+    ports = Ports(8000, 9090, 6379, 9091)
+
+    for name, (_, default) in {**PORT_VARIABLES, **INSTANCE_PORT_VARIABLES}.items():
+        assert getattr(ports, name) == default
+
+
+def test_the_role_installs_every_package_the_lab_can_miss_and_keeps_its_unit_from_starting() -> None:
+    defaults = yaml.safe_load((ROOT / "playbooks" / "roles" / "bootstrap" / "defaults" / "main.yml").read_text())
+    missing = Binaries(None, None).find_missing_packages(2)
+
+    assert list(missing) == defaults["bootstrap_lab_package_names"]
+    assert [f"{name}.service" for name in missing] == defaults["bootstrap_units"]

@@ -84,10 +84,13 @@ def test_the_alerts_tests_notice_a_broken_rule(promtool: str, tmp_path: Path, wr
 def test_containers_scrape_the_same_as_this_machine_but_for_the_addresses() -> None:
     native, compose = (_load(FOLDER / name) for name in CONFIGURATIONS)
     jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in native["scrape_configs"]}
-    jobs_compose = {job["job_name"]: job["static_configs"][0]["targets"] for job in compose["scrape_configs"]}
+    jobs_compose = {job["job_name"]: job for job in compose["scrape_configs"]}
+    (found_by_name,) = jobs_compose["consoul"]["dns_sd_configs"]
 
     assert jobs == {"consoul": ["127.0.0.1:9090"], "prometheus": ["127.0.0.1:9091"]}
-    assert jobs_compose == {"consoul": ["consoul:9090"], "prometheus": ["127.0.0.1:9091"]}
+    assert jobs_compose["prometheus"]["static_configs"] == [{"targets": ["127.0.0.1:9091"]}]
+    assert (found_by_name["names"], found_by_name["type"], found_by_name["port"]) == (["consoul"], "A", 9090)
+    assert set(jobs_compose) == set(jobs)
     for configuration in (native, compose):
         del configuration["scrape_configs"]
     assert native == compose

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mock_server.lab.plan import CONSOUL_DEFAULTS
+from mock_server.lab.environment import CONSOUL_DEFAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
@@ -93,10 +93,12 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     configuration["rule_files"] = [str(ROOT / "prometheus" / "rules" / "*.yml")]
     configuration["scrape_configs"][0]["static_configs"] = [{"targets": [f"{HOST}:{metrics}"]}]
     configuration["scrape_configs"] = configuration["scrape_configs"][:1]
+    (folder / "token").write_text("of this test")
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("CONSOUL_", "MOCK_"))},
         **CONSOUL_DEFAULTS,
+        "MOCK_CONTROL_TOKEN_FILE": str(folder / "token"),
         "CONSOUL_PORT": str(api),
         "CONSOUL_OBSERVABILITY_METRICS_PORT": str(metrics),
         "CONSOUL_SESSION_REDIS_URL": f"redis://{HOST}:{redis}/0",

@@ -51,7 +51,7 @@ class Lab:
         return int(self.variables[variable])
 
     def processes(self) -> list[psutil.Process]:
-        return find_lab_processes(self.paths.marker, self.paths.redis_dir)
+        return find_lab_processes(self.paths)
 
     def assert_nothing_left(self) -> None:
         assert self.processes() == []

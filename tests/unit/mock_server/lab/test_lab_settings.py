@@ -56,6 +56,29 @@ def test_a_later_stack_is_not_available_in_this_version(stack: str) -> None:
         parse_settings({"STACK": stack}, ROOT)
 
 
+@pytest.mark.parametrize("text", ["0", "10", "-1", "two", "1.5"])
+def test_a_number_of_instances_out_of_range_names_the_range(text: str) -> None:
+    with pytest.raises(SettingsError, match=f"INSTANCES: got '{text}'; wanted a whole number, 1 to 9"):
+        parse_settings({"INSTANCES": text}, ROOT)
+
+
+def test_nobody_asked_for_a_number_of_instances_is_not_the_same_as_one() -> None:
+    assert parse_settings({}, ROOT).instances is None
+    assert parse_settings({"INSTANCES": "1"}, ROOT).instances == 1
+
+
+def test_ports_of_instances_are_refused_where_they_meet_others_or_the_end() -> None:
+    with pytest.raises(SettingsError, match="REDIS_PORT: 8102 is also INSTANCE_PORT"):
+        parse_settings({"INSTANCES": "3", "REDIS_PORT": "8102"}, ROOT)
+    with pytest.raises(SettingsError, match="INSTANCE_PORT: 65536 is past the last port"):
+        parse_settings({"INSTANCES": "3", "INSTANCE_PORT": "65534"}, ROOT)
+    assert parse_settings({"INSTANCES": "3", "PROMETHEUS_PORT": "9090"}, ROOT), "nothing else has 9090 then"
+
+
+def test_presets_are_named_once_each_in_their_order() -> None:
+    assert parse_settings({"PRESET": " pool-50, gc-frequent,,pool-50"}, ROOT).presets == ("pool-50", "gc-frequent")
+
+
 def test_an_unknown_stack_is_told_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="got 'consol'; wanted one of: consoul"):
         parse_settings({"STACK": "consol"}, ROOT)
