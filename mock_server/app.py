@@ -28,6 +28,7 @@ from mock_server.middleware.draining import DrainingGate
 from mock_server.middleware.error_boundary import ErrorBoundary
 from mock_server.middleware.hot_routes import HotRoutes
 from mock_server.middleware.measured import Measured
+from mock_server.middleware.refusals import Refusals
 from mock_server.middleware.request_id import RequestId
 from mock_server.reconnection import Reconnector
 from mock_server.runtime import Runtime
@@ -120,7 +121,7 @@ def create_app(
     )
     add_routes(api.router, chat, probes)
     return _surround(
-        HotRoutes(api, {("POST", CHAT_PATH): chat}, websocket),
+        HotRoutes(Refusals(api), {("POST", CHAT_PATH): chat}, websocket),
         settings,
         clock,
         metrics,

@@ -19,6 +19,7 @@ PROVIDER_S = "mock.provider_s"
 ANSWER_HEADERS = "mock.answer_headers"
 ROUTE = "mock.route"
 ANSWER = "mock.answer"
+REFUSAL = "mock.refusal"
 
 # Marks an answer that memory gave while Redis was away, so that no result can mistake it.
 DEGRADED_HEADER = (b"x-degraded", b"redis")

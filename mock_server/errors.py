@@ -9,6 +9,7 @@ MockError
     ├── UnknownMessageTypeError 400 E001
     ├── InvalidJsonError      400 E002   ├── InvalidContentError   422 E003   ├── NotFoundError     404 E004
     ├── MethodNotAllowedError 405 E005   ├── RequestTooLargeError  413 E006   ├── InvalidApiKeyError 401 E011
+    ├── RequestTimeoutError   408 E008   ├── UrlTooLongError       414 E010   ├── HeadTooLargeError  431 E009
     ├── SessionNotFoundError  404 E012   ├── RateLimitedError      429 E020   ├── OverloadedError   503 E120
     ├── StorageUnavailableError 503 E110 ── StorageSaturatedError 503 E111
     ├── ShuttingDownError     503 E121
@@ -127,6 +128,20 @@ class MethodNotAllowedError(RequestError):
 
 class RequestTooLargeError(RequestError):
     status, code, error, text = 413, "E006", "request_too_large", "The body is larger than this server accepts."
+
+
+class RequestTimeoutError(RequestError):
+    status, code, error, text = 408, "E008", "request_timeout", "The request took too long to come in."
+    recoverable = True
+
+
+class UrlTooLongError(RequestError):
+    status, code, error, text = 414, "E010", "url_too_long", "The URL is longer than this server accepts."
+
+
+class HeadTooLargeError(RequestError):
+    status, code, error = 431, "E009", "head_too_large"
+    text = "The request's head is larger, or has more headers, than this server accepts."
 
 
 class InvalidContentError(RequestError):

@@ -1,6 +1,7 @@
 """One worker process: how uvicorn is set up in it, and how it ends with its parent."""
 
 import contextlib
+import functools
 import gc
 import os
 import signal
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from socket import socket
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal, cast
 
 from prometheus_client import CollectorRegistry, values
 from prometheus_client.mmap_dict import MmapedDict
@@ -23,7 +24,8 @@ from mock_server.core.clock import Clock
 from mock_server.core.draining import Draining
 from mock_server.log import configure_logging
 from mock_server.parent.draining import Drain
-from mock_server.protocol.http import ConsoulHttpProtocol
+from mock_server.protocol.http import ConsoulHttpProtocol, sweep
+from mock_server.protocol.limits import SWEEP_EVERY_S, HttpLimits
 from mock_server.protocol.websocket import ConsoulWebSocketProtocol
 from mock_server.settings import Settings
 
@@ -35,6 +37,7 @@ START_DEADLINE_S = 60.0
 MAX_WEBSOCKET_MESSAGE_BYTES = 262_144
 WEBSOCKET_PING_S = 20.0
 _GC_THRESHOLD = 20_000
+_TICKS_A_SWEEP = round(10 * SWEEP_EVERY_S)
 _pack = struct.Struct("dd").pack
 
 
@@ -89,7 +92,10 @@ def _calm_garbage_collection() -> None:
 
 
 class WorkerServer(Server):
-    """Ends in two ways, both without dropping what is in flight: told to stop, or replaced by another worker."""
+    """Ends in two ways, both without dropping what is in flight: told to stop, or replaced by another worker.
+
+    Its tick, ten times a second, also holds connections to their deadlines.
+    """
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -113,6 +119,8 @@ class WorkerServer(Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_A_SWEEP == 0:
+            sweep(self.server_state.connections, time.monotonic())
         await super().on_tick(counter)
         if not self.should_exit or self.force_exit:
             return self.should_exit
@@ -200,7 +208,10 @@ def build_config(service: str, settings: Settings, worker: int) -> Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=ConsoulHttpProtocol,
+        # uvicorn calls it and asks nothing else of it.
+        http=cast(
+            Any, functools.partial(ConsoulHttpProtocol, limits=HttpLimits(body_bytes=settings.max_body_size_bytes))
+        ),
         ws=ConsoulWebSocketProtocol,
         ws_max_size=MAX_WEBSOCKET_MESSAGE_BYTES,
         # A connection on which nothing came from one ping to the next is gone.

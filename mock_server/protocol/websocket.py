@@ -24,9 +24,9 @@ from websockets.server import ServerProtocol
 from mock_server.asgi import ClientGoneError, Message, Scope
 from mock_server.core.frames import PING, build_close_frame, build_frame, build_text_frame
 from mock_server.protocol.handshake import build_bad_handshake, build_response, build_scope
-from mock_server.protocol.http import TickTransport
 from mock_server.protocol.kernel import release, set_send_buffer
 from mock_server.protocol.outbox import Outbox
+from mock_server.protocol.transport import TickTransport
 from mock_server.wire import WIRE, Listener, WireLimits
 
 # So little lies in the kernel that a slow reader gets to the close frame within the grace, and so much that a client

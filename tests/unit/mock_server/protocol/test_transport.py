@@ -1,10 +1,10 @@
 import asyncio
 from typing import Any
 
-from mock_server.protocol.http import TickTransport
+from mock_server.protocol.transport import TickTransport
 
 
-class FakeTransport(asyncio.Transport):
+class ListTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 5)})
         self.written: list[bytes] = []
@@ -22,8 +22,8 @@ class FakeTransport(asyncio.Transport):
 
 
 async def test_what_is_written_in_one_turn_leaves_as_one_piece() -> None:
-    real = FakeTransport()
-    joined = TickTransport(real, asyncio.get_running_loop())
+    real = ListTransport()
+    joined = TickTransport(real, asyncio.get_running_loop(), lambda transport: transport.close())
     joined.write(b"head ")
     joined.write(b"body")
     assert real.written == []
@@ -34,8 +34,8 @@ async def test_what_is_written_in_one_turn_leaves_as_one_piece() -> None:
 
 
 async def test_much_is_written_at_once_so_that_backpressure_sees_it() -> None:
-    real = FakeTransport()
-    joined = TickTransport(real, asyncio.get_running_loop())
+    real = ListTransport()
+    joined = TickTransport(real, asyncio.get_running_loop(), lambda transport: transport.close())
     for _ in range(40):
         joined.write(b"x" * 1000)
     assert sum(map(len, real.written)) >= 34_000
@@ -44,8 +44,8 @@ async def test_much_is_written_at_once_so_that_backpressure_sees_it() -> None:
 
 
 async def test_closing_writes_the_rest_first_and_nothing_after() -> None:
-    real = FakeTransport()
-    joined = TickTransport(real, asyncio.get_running_loop())
+    real = ListTransport()
+    joined = TickTransport(real, asyncio.get_running_loop(), lambda transport: transport.close())
     joined.write(b"last")
     joined.close()
     joined.write(b"late")
