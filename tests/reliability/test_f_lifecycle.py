@@ -14,6 +14,8 @@ import pytest
 from tests.integration.mock.conftest import Mock, RedisServer, StartMock, stores, wait_until
 from tests.reliability.conftest import Measure
 from tests.reliability.keep_alive import KeepAliveClient, Reply
+from tests.reliability.slopes import MEBIBYTE
+from tests.reliability.soak import MOST_MIB_PER_10_MIN, Soak, plan_of
 
 LONG = os.environ.get("LONG") == "1"
 
@@ -203,6 +205,28 @@ async def test_f04_kill_one_of_four_workers(
 
 def count_sockets(pid: int) -> int:
     return sum("socket:" in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+async def test_f07_soak(start_mock: StartMock, redis_server: RedisServer, measure: Measure) -> None:
+    mock = start_mock(**stores(redis_server))
+    soak = Soak(mock.process.pid, mock.port, mock.metrics_port, plan_of(1800 if LONG else 45))
+    trend = await soak.run()
+    # In the short form the bound is what may come in ten minutes, over far fewer: a line through so few samples is
+    # no better than the pages that come and go.
+    grown = trend.resident_growth_bytes / MEBIBYTE
+    slope = trend.resident_slope_mib_per_10_min
+    measure(
+        "RSS slope <= 1 MB/10 min after warm-up, files and tasks flat",
+        f"RSS {grown:+.2f} MiB in {trend.length_s:.0f} s ({slope:+.2f}/10 min), {trend.answers} answers at "
+        f"{trend.cpu_ratio:.2f} CPU, files {trend.files_growth:+d}, tasks {trend.tasks_growth:+d}"
+        + ("" if LONG else " (short)"),
+    )
+    most = MOST_MIB_PER_10_MIN * (1.0 if LONG else 600 / trend.length_s)
+    assert trend.problems(most) == []
+    assert soak.failures() == []
+    assert trend.answers > 1000
 
 
 @pytest.mark.slow
