@@ -23,7 +23,7 @@ class Script:
             reply = await redis.execute("EVALSHA", self._sha, keys, *parts)
         except ScriptMissingError:
             reply = await redis.execute("EVAL", self._source, keys, *parts)
-        if redis.outage.refusals and self.proves_writes:
+        if self.proves_writes and redis.outage.refusals:
             redis.outage.confirm()
         return reply
 
