@@ -4,7 +4,10 @@ import argparse
 import logging
 import os
 import sys
+from socket import socket
 
+from mock_server.control.http import create_control
+from mock_server.control.token import ControlToken, load_token
 from mock_server.environment import load_settings
 from mock_server.errors import MetricsFolderError, PortTakenError, SettingsError
 from mock_server.log import configure_logging
@@ -34,6 +37,7 @@ def main() -> int:
 
 
 def _run(service: str, settings: Settings) -> int:
+    token = _load_token(settings)
     sockets = [listen(settings.host, settings.port, "CONSOUL_PORT", settings.backlog)]
     if not settings.prometheus_enabled:
         os.environ.pop(_FOLDER_VARIABLE, None)
@@ -43,13 +47,35 @@ def _run(service: str, settings: Settings) -> int:
     folder = MetricsFolder(settings.host, settings.metrics_port)
     # The client library of the workers reads it when it is imported.
     os.environ[_FOLDER_VARIABLE] = str(folder.path)
-    supervisor = Supervisor(service, settings, sockets, on_death=folder.forget)
-    server = serve_metrics(metrics_socket, create_registry(folder, supervisor.pids))
+    try:
+        return _run_with_metrics(service, settings, sockets, metrics_socket, folder, token)
+    finally:
+        folder.remove()
+
+
+def _run_with_metrics(
+    service: str,
+    settings: Settings,
+    sockets: list[socket],
+    metrics_socket: socket,
+    folder: MetricsFolder,
+    token: ControlToken | None,
+) -> int:
+    control_folder = None if token is None else folder.path
+    supervisor = Supervisor(service, settings, sockets, on_death=folder.forget, control_folder=control_folder)
+    control = None if token is None else create_control(token, folder.path, supervisor.pids, settings)
+    server = serve_metrics(metrics_socket, create_registry(folder, supervisor.pids), control)
     try:
         return _supervise(supervisor, settings)
     finally:
         server.shutdown()
-        folder.remove()
+
+
+def _load_token(settings: Settings) -> ControlToken | None:
+    if not settings.control_enabled:
+        return None
+    assert settings.control_token_file is not None
+    return load_token(settings.control_token_file)
 
 
 def _supervise(supervisor: Supervisor, settings: Settings) -> int:

@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +14,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 
 from mock_server.asgi import App
+from mock_server.control.worker import Commands, ControlSocket, Parts
 from mock_server.core.breaker import BreakerConfig, BreakerState, CircuitBreaker
 from mock_server.core.clock import Clock
 from mock_server.core.draining import Draining
@@ -40,8 +42,8 @@ from mock_server.services.consoul.guard import DEFAULT_TIER, Guard
 from mock_server.services.consoul.metronome import Metronome, SleepUntil
 from mock_server.services.consoul.pool import ProviderPool
 from mock_server.services.consoul.probes import Probes
-from mock_server.services.consoul.provider import ProviderConfig, SimulatedProvider, Surroundings
-from mock_server.services.consoul.providers import Providers, find_latency
+from mock_server.services.consoul.provider import SimulatedProvider, Surroundings
+from mock_server.services.consoul.providers import Providers, initial_config
 from mock_server.services.consoul.router import add_routes
 from mock_server.services.consoul.websocket import WebSocketEndpoint, websocket_config
 from mock_server.settings import Settings
@@ -67,11 +69,13 @@ def create_app(
     registry: CollectorRegistry,
     worker: int = 0,
     sleep_until: SleepUntil | None = None,
+    control_folder: Path | None = None,
 ) -> App:
     """Returns the ASGI application of one worker of `service`, which so far is `consoul`.
 
     `worker` numbers the workers of one mock, so that each draws from streams of its own. `sleep_until` waits for a
-    moment of the clock; None is the event loop's own way.
+    moment of the clock; None is the event loop's own way. With the control plane enabled it keeps a ledger, and takes
+    commands in `control_folder`, the folder it shares with its parent.
     """
     if service != "consoul":
         raise ValueError(f"{service!r} is not a service of this version; there is 'consoul'")
@@ -83,8 +87,6 @@ def create_app(
         pool, clock, sleep_until or Metronome(clock.monotonic_s).sleep_until, settings.workers, ledger
     )
     simulated = {name: _create_provider(name, settings, surroundings, worker) for name in PROVIDERS}
-    # What the control plane reads and sets.
-    _providers = Providers(simulated)
     breakers = _create_breakers(settings, clock, metrics) if settings.circuit_breaker_enabled else None
     conversation = Conversation(stores.sessions, simulated, breakers, metrics, clock)
     guard = Guard(settings, stores.limiter, metrics.state.decisions)
@@ -105,6 +107,10 @@ def create_app(
     reconnector = _create_reconnector(stores, settings, metrics.storage)
     draining = Draining()
     runtime = Runtime(metrics.runtime, clock.monotonic_s, settings.gc_debug)
+    control = None
+    if control_folder is not None and ledger is not None:
+        parts = Parts(Providers(simulated), breakers or {}, ledger, connections)
+        control = ControlSocket(Commands(parts, worker, clock.monotonic_s), control_folder)
     api = Api(
         title="Consoul mock",
         version=VERSION,
@@ -115,6 +121,7 @@ def create_app(
             settings.thread_pool_size,
             draining,
             [runtime.run, *_create_collection(stores, settings, clock, metrics)],
+            control,
         ),
         redirect_slashes=False,
         exception_handlers={HTTPException: _translate},
@@ -176,19 +183,9 @@ def _create_reconnector(stores: Stores, settings: Settings, metrics: StorageMetr
 
 
 def _create_provider(name: str, settings: Settings, surroundings: Surroundings, worker: int) -> SimulatedProvider:
-    config = ProviderConfig(
-        find_latency(settings.provider_profile, settings.provider_custom),
-        settings.anthropic_timeout_s if name == "anthropic" else settings.openai_timeout_s,
-        settings.provider_failure_ratio,
-        settings.provider_failure_kind,
-        settings.provider_capacity,
-        settings.provider_batch_size,
-        settings.provider_profile,
-        settings.provider_custom,
-    )
     latencies = create_stream(settings.seed, "latency", name, worker)
     faults = create_stream(settings.seed, "faults", name, worker)
-    return SimulatedProvider(name, config, surroundings, latencies, faults)
+    return SimulatedProvider(name, initial_config(name, settings), surroundings, latencies, faults)
 
 
 def _create_breakers(settings: Settings, clock: Clock, metrics: Metrics) -> dict[str, CircuitBreaker]:

@@ -2,14 +2,12 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from annotated_types import Ge, Le
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mock_server.errors import SettingsError
-from mock_server.settings import VARIABLES, Settings
+from mock_server.settings import VARIABLES, Settings, find_range
 
 LEAST_RECONNECT_INTERVAL_S = 10
 _SHARED_DEFAULT = "REDIS_URL"
@@ -78,10 +76,8 @@ def _names_of(location: str, given: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _bounds(field: str) -> str:
-    metadata: list[Any] = Settings.model_fields[field].metadata
-    least = next((entry.ge for entry in metadata if isinstance(entry, Ge)), None)
-    most = next((entry.le for entry in metadata if isinstance(entry, Le)), None)
-    return "" if least is None or most is None else f"from {least} to {most}"
+    bounds = find_range(field)
+    return "" if bounds is None else f"from {bounds[0]} to {bounds[1]}"
 
 
 def _conflicts(settings: Settings) -> Iterable[str]:

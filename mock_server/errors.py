@@ -10,9 +10,10 @@ MockError
     ├── InvalidJsonError      400 E002   ├── InvalidContentError   422 E003   ├── NotFoundError     404 E004
     ├── MethodNotAllowedError 405 E005   ├── RequestTooLargeError  413 E006   ├── InvalidApiKeyError 401 E011
     ├── RequestTimeoutError   408 E008   ├── UrlTooLongError       414 E010   ├── HeadTooLargeError  431 E009
+    ├── InvalidControlTokenError 401 E013 ─ ForeignOriginError 403 E014  (control plane)
     ├── SessionNotFoundError  404 E012   ├── RateLimitedError      429 E020   ├── OverloadedError   503 E120
     ├── StorageUnavailableError 503 E110 ── StorageSaturatedError 503 E111
-    ├── ShuttingDownError     503 E121
+    ├── ShuttingDownError     503 E121   ├── WorkerSilentError 503 E130
     ├── ProviderFailedError   503 E200   ── ProviderTimeoutError 503 E204, ProviderRateLimitedError 503 E205,
     │                                       ProviderSaturatedError 503 E208, ProviderTruncatedError 503 E209
     ├── CircuitOpenError      503 E206   ── CircuitHalfOpenFullError 503 E207
@@ -114,6 +115,19 @@ class InvalidApiKeyError(RequestError):
         super().__init__(headers=[(b"www-authenticate", b'Bearer realm="consoul"')])
 
 
+class InvalidControlTokenError(RequestError):
+    status, code, error = 401, "E013", "invalid_control_token"
+    text = "The control plane wants its token, as Authorization: Bearer."
+
+    def __init__(self) -> None:
+        super().__init__(headers=[(b"www-authenticate", b'Bearer realm="mock-control"')])
+
+
+class ForeignOriginError(RequestError):
+    status, code, error = 403, "E014", "origin_refused"
+    text = "The control plane takes no requests from pages in a browser."
+
+
 class NotFoundError(RequestError):
     status, code, error, text = 404, "E004", "not_found", "There is nothing at this path."
 
@@ -169,6 +183,11 @@ class OverloadedError(RequestError):
 
 class ShuttingDownError(RequestError):
     status, code, error, text = 503, "E121", "shutting_down", "The server ended before the request did."
+    recoverable, error_type = True, "server_error"
+
+
+class WorkerSilentError(RequestError):
+    status, code, error, text = 503, "E130", "worker_silent", "A worker did not answer in time."
     recoverable, error_type = True, "server_error"
 
 

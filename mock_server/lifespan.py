@@ -55,10 +55,12 @@ def create_lifespan(
     thread_pool_size: int | None,
     draining: Draining,
     background: Iterable[Background] = (),
+    control: contextlib.AbstractAsyncContextManager[None] | None = None,
 ) -> Callable[[Any], contextlib.AbstractAsyncContextManager[Mapping[str, Any]]]:
     """Returns the lifespan of the application; it waits a moment for Redis, and starts without it.
 
-    `draining` becomes part of the state that the server and every request see; `background` runs beside them.
+    `draining` becomes part of the state that the server and every request see; `background` and `control` run beside
+    them, `control` from before the first request.
     """
     threads = thread_pool_size or min(32, (os.cpu_count() or 1) + 4)
 
@@ -69,7 +71,8 @@ def create_lifespan(
         await reconnector.start()
         tasks = [asyncio.create_task(run()) for run in (sampler.run, reconnector.run, *background)]
         try:
-            yield {"draining": draining}
+            async with control or contextlib.nullcontext():
+                yield {"draining": draining}
         finally:
             for task in tasks:
                 task.cancel()

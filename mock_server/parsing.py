@@ -75,6 +75,8 @@ def parse_custom_profile(value: Any) -> LatencyProfile | None:
         )
     low_s, high_s = _pair(given, "total_s", 0, 3600)
     low, high = _pair(given, "tokens", 1, 4096)
+    if low % 1 or high % 1:
+        raise ValueError(f"tokens must be whole numbers; got {given['tokens']!r}")
     share = given["first_token_share"]
     if not _is_number(share) or not 0 <= share <= 1:
         raise ValueError(f"first_token_share must be 0 to 1; got {share!r}")

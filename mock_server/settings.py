@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Le
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from mock_server.core.faults import FailureKind
@@ -123,3 +124,11 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         for name in info.validation_alias.choices
     }
 )
+
+
+def find_range(field: str) -> tuple[Any, Any] | None:
+    """Returns the least and the most a field may be, or None where it has no such bounds."""
+    metadata: list[Any] = Settings.model_fields[field].metadata
+    least = next((entry.ge for entry in metadata if isinstance(entry, Ge)), None)
+    most = next((entry.le for entry in metadata if isinstance(entry, Le)), None)
+    return None if least is None or most is None else (least, most)

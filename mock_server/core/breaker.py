@@ -125,6 +125,13 @@ class CircuitBreaker:
         """Gives the permit back without a result: the call was cancelled, or its outcome says nothing."""
         self._give_back(permit)
 
+    def reset(self) -> None:
+        """Closes it and forgets its count, whatever its state; results of calls under way count for nothing."""
+        if self._state is BreakerState.CLOSED:
+            self._begin_generation()
+        else:
+            self._move(BreakerState.CLOSED)
+
     def _give_back(self, permit: Permit) -> bool:
         """Returns whether a result under this permit still counts."""
         if permit.generation != self._generation:
@@ -140,13 +147,16 @@ class CircuitBreaker:
 
     def _move(self, to: BreakerState) -> None:
         before, self._state = self._state, to
-        self._generation += 1
-        self._closed_permit = Permit(self._generation)
-        self._failures = self._successes = 0
-        self._probe_deadlines_s.clear()
+        self._begin_generation()
         if to is BreakerState.OPEN:
             self._opened_at_s = self._monotonic_s()
         if self._on_transition is not None:
             # An observer's bug must not change what the breaker decides or reach the request that tripped it.
             with contextlib.suppress(Exception):
                 self._on_transition(before, to)
+
+    def _begin_generation(self) -> None:
+        self._generation += 1
+        self._closed_permit = Permit(self._generation)
+        self._failures = self._successes = 0
+        self._probe_deadlines_s.clear()

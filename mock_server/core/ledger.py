@@ -1,7 +1,7 @@
 """What each request was really given by the simulated provider: the truth an instrument is calibrated against."""
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -32,6 +32,7 @@ class Ledger:
     """A ring of the newest `capacity` entries, numbered from 1 in order of their start."""
 
     def __init__(self, capacity: int):
+        self.capacity = capacity
         self._entries: deque[tuple[int, Entry]] = deque(maxlen=capacity)
         self._last = 0
 
@@ -40,14 +41,19 @@ class Ledger:
         """The number of the newest entry; 0 when there was none."""
         return self._last
 
+    @property
+    def first(self) -> int:
+        """The number of the oldest entry that is kept; of the next to come when none is."""
+        return self._last + 1 - len(self._entries)
+
     def record(self, entry: Entry) -> None:
         """Adds an entry that its call goes on to fill; the oldest leaves when the ring is full."""
         self._last += 1
         self._entries.append((self._last, entry))
 
-    def find(self, is_wanted: Callable[[Entry], bool], after: int = 0) -> Iterator[tuple[int, Entry]]:
-        """Yields the kept entries with a number beyond `after` that are wanted, oldest first."""
-        return ((number, entry) for number, entry in self._entries if number > after and is_wanted(entry))
+    def newer(self, after: int = 0) -> list[tuple[int, Entry]]:
+        """Returns the kept entries with a number beyond `after`, oldest first."""
+        return list(itertools.islice(self._entries, max(0, after + 1 - self.first), None))
 
     def clear(self) -> None:
         """Forgets the entries; numbers go on."""

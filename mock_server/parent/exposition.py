@@ -1,9 +1,11 @@
 """Serves the sum of all workers' metrics on a port of its own, at any path."""
 
+import logging
 import os
 import shutil
 import socket
 import socketserver
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +17,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from mock_server.control.http import Control, split_control
+from mock_server.control.wire import socket_path
 from mock_server.errors import MetricsFolderError
 from mock_server.parent.processes import read_usage
 
+_log = logging.getLogger(__name__)
+_SOCKET_TIMEOUT_S = 10.0
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder made in it is private and checked
 
 
@@ -39,7 +45,8 @@ class MetricsFolder:
             ) from error
 
     def forget(self, pid: int) -> None:
-        """Drops the live gauges of a dead worker; its counters and histograms stay in the sums."""
+        """Drops the live gauges and the socket of a dead worker; its counters and histograms stay in the sums."""
+        socket_path(self.path, pid).unlink(missing_ok=True)
         mark_process_dead(pid, str(self.path))  # type: ignore[no-untyped-call]
 
     def remove(self) -> None:
@@ -89,12 +96,20 @@ class WorkerUsage(Collector):
 
 
 class _QuietHandler(WSGIRequestHandler):
+    # For each piece that is read or written: a client that stops in the middle of a request frees its thread.
+    timeout = _SOCKET_TIMEOUT_S
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Logs nothing: a scrape each second is not news."""
 
 
 class _ThreadingServer(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Logs what went wrong with a request, but not that its client left or stopped."""
+        if not isinstance(sys.exception(), OSError):
+            _log.exception("A request to the metrics port failed.")
 
 
 def create_registry(folder: MetricsFolder, pids: Callable[[], Mapping[int, int]]) -> CollectorRegistry:
@@ -105,7 +120,7 @@ def create_registry(folder: MetricsFolder, pids: Callable[[], Mapping[int, int]]
     return registry
 
 
-def serve_metrics(sock: socket.socket, registry: CollectorRegistry) -> WSGIServer:
+def serve_metrics(sock: socket.socket, registry: CollectorRegistry, control: Control | None = None) -> WSGIServer:
     """Answers on an already listening socket from a thread; call `shutdown` on what it returns."""
     host, port = sock.getsockname()[:2]
     server = _ThreadingServer((host, port), _QuietHandler, bind_and_activate=False)
@@ -113,6 +128,6 @@ def serve_metrics(sock: socket.socket, registry: CollectorRegistry) -> WSGIServe
     server.socket = sock
     server.server_name, server.server_port = host, port
     server.setup_environ()
-    server.set_app(make_wsgi_app(registry))
+    server.set_app(split_control(make_wsgi_app(registry), control))
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True).start()
     return server

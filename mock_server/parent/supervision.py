@@ -4,6 +4,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from socket import socket
 
 from uvicorn.supervisors import Multiprocess
@@ -34,11 +35,13 @@ class Supervisor(Multiprocess):
         settings: Settings,
         sockets: list[socket],
         on_death: Callable[[int], None],
+        control_folder: Path | None = None,
     ):
         super().__init__(build_config(service, settings, 0), sockets)
         self._service = service
         self._settings = settings
         self._on_death = on_death
+        self._control_folder = control_folder
         self._pacer = RestartPacer()
         self._workers: list[WorkerProcess] = []
         self._due_s: dict[int, float] = {}
@@ -98,7 +101,7 @@ class Supervisor(Multiprocess):
         """Changes nothing: the number of workers is a setting."""
 
     def _start(self, worker: int) -> WorkerProcess:
-        config = build_config(self._service, self._settings, worker)
+        config = build_config(self._service, self._settings, worker, self._control_folder)
         process = WorkerProcess(config, self.sockets, worker)
         process.start()
         return process

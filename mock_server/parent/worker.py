@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from socket import socket
 from types import FrameType
 from typing import Any, Literal, cast
@@ -48,13 +49,16 @@ class AppFactory:
     service: str
     settings: Settings
     worker: int
+    control_folder: Path | None = None
 
     def __call__(self) -> App:
         configure_logging(self.settings.log_level, self.settings.access_log)
         if self.settings.prometheus_enabled:
             values.ValueClass = build_value_class(os.getpid())
         clock = Clock(time.perf_counter, time.time)
-        app = create_app(self.service, self.settings, clock, CollectorRegistry(), self.worker)
+        app = create_app(
+            self.service, self.settings, clock, CollectorRegistry(), self.worker, control_folder=self.control_folder
+        )
         _calm_garbage_collection()
         return app
 
@@ -200,10 +204,10 @@ class WorkerProcess(Process):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def build_config(service: str, settings: Settings, worker: int) -> Config:
+def build_config(service: str, settings: Settings, worker: int, control_folder: Path | None = None) -> Config:
     """Returns uvicorn's configuration for one worker."""
     return Config(
-        AppFactory(service, settings, worker),
+        AppFactory(service, settings, worker, control_folder),
         factory=True,
         host=settings.host,
         port=settings.port,

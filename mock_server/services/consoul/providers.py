@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from mock_server.core.faults import FailureKind
 from mock_server.core.latency import PROFILES, LatencyProfile, ProfileName
 from mock_server.services.consoul.provider import ProviderConfig, SimulatedProvider
-from mock_server.settings import BatchSize, Capacity, CustomProfile, Ratio
+from mock_server.settings import BatchSize, Capacity, CustomProfile, Ratio, Settings
 
 
 class ProviderChange(BaseModel):
@@ -33,7 +33,7 @@ class Providers:
 
     def read(self) -> dict[str, dict[str, Any]]:
         """Returns what each provider is set to, as values JSON can hold."""
-        return {name: _render(provider.config) for name, provider in self._providers.items()}
+        return {name: render_config(provider.config) for name, provider in self._providers.items()}
 
     def configure(self, change: ProviderChange, provider: str | None = None) -> None:
         """Sets one provider, or all of them; calls under way keep the plan they were given.
@@ -45,9 +45,29 @@ class Providers:
                 f"provider: got {provider!r}; must be one of {', '.join(self._providers)}, or none for all"
             )
         names = list(self._providers) if provider is None else [provider]
-        configs = {name: _apply(change, self._providers[name].config) for name in names}
+        configs = {name: apply_change(change, self._providers[name].config) for name in names}
         for name, config in configs.items():
             self._providers[name].configure(config)
+
+    def replace(self, configs: Mapping[str, ProviderConfig]) -> None:
+        """Sets each provider to a whole config; those that have it already notice nothing."""
+        for name, config in configs.items():
+            if config != self._providers[name].config:
+                self._providers[name].configure(config)
+
+
+def initial_config(provider: str, settings: Settings) -> ProviderConfig:
+    """Returns what the settings say of one provider."""
+    return ProviderConfig(
+        find_latency(settings.provider_profile, settings.provider_custom),
+        settings.anthropic_timeout_s if provider == "anthropic" else settings.openai_timeout_s,
+        settings.provider_failure_ratio,
+        settings.provider_failure_kind,
+        settings.provider_capacity,
+        settings.provider_batch_size,
+        settings.provider_profile,
+        settings.provider_custom,
+    )
 
 
 def find_latency(profile: ProfileName, custom: LatencyProfile | None) -> LatencyProfile:
@@ -62,7 +82,8 @@ def find_latency(profile: ProfileName, custom: LatencyProfile | None) -> Latency
 _EXAMPLE = '{"total_s": [0.1, 0.4], "first_token_share": 0.2, "tokens": [20, 60]}'
 
 
-def _apply(change: ProviderChange, config: ProviderConfig) -> ProviderConfig:
+def apply_change(change: ProviderChange, config: ProviderConfig) -> ProviderConfig:
+    """Returns the config after the change; raises ValueError for profile `custom` when nobody gave one."""
     given = {
         name: value
         for name in ("profile", "custom", "failure_ratio", "failure_kind", "capacity", "batch_size")
@@ -72,7 +93,8 @@ def _apply(change: ProviderChange, config: ProviderConfig) -> ProviderConfig:
     return dataclasses.replace(changed, latency=find_latency(changed.profile, changed.custom))
 
 
-def _render(config: ProviderConfig) -> dict[str, Any]:
+def render_config(config: ProviderConfig) -> dict[str, Any]:
+    """Returns it as values JSON can hold."""
     return {
         "profile": config.profile,
         "latency": _render_latency(config.latency),

@@ -173,3 +173,25 @@ def test_probe_settled_twice_counts_once() -> None:
     for _ in range(3):
         rig.breaker.succeed(probe)
     assert rig.breaker.state is HALF_OPEN
+
+
+def test_reset_closes_it_from_any_state_and_forgets_failures_and_results_under_way() -> None:
+    rig = Rig()
+    rig.fail(4)
+    late = rig.permit()
+    rig.breaker.reset()
+    rig.breaker.fail(late)
+    rig.fail(4)
+    assert (rig.breaker.state, rig.moves) == (CLOSED, [])
+    rig.fail()
+    assert rig.breaker.state is OPEN
+    rig.breaker.reset()
+    assert rig.moves == [(CLOSED, OPEN), (OPEN, CLOSED)]
+    rig.fail(5)
+    rig.now_s = 60.0
+    probe = rig.permit()
+    rig.breaker.reset()
+    rig.breaker.fail(probe)
+    assert rig.breaker.state is CLOSED
+    rig.fail(4)
+    assert rig.breaker.state is CLOSED

@@ -51,7 +51,7 @@ class Bench:
         self.runs.append((round(read_clock(), 6), run))
 
     def entries(self) -> list[Entry]:
-        return [entry for _, entry in self.ledger.find(lambda _: True)]
+        return [entry for _, entry in self.ledger.newer()]
 
 
 @pytest.fixture
