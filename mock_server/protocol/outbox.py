@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from mock_server.asgi import ClientGoneError
 from mock_server.wire import WireLimits
 
-# Handed to the transport at once at most, but for one larger frame: what may lie between a close frame and a client.
-CHUNK_BYTES = 8_192
+# Handed to the transport at once at most: some 6 KB of tokens, which may lie between a close frame and a client.
+MOST_AT_ONCE = 128
 # Until an endpoint says what it wants.
 _DEFAULT_LIMITS = WireLimits(max_frames=1000, send_timeout_s=5.0)
 
@@ -64,15 +64,15 @@ class Outbox:
 
     async def send(self, frames: Sequence[bytes]) -> None:
         """Writes the frames, or queues them and waits while there is no room. Raises ClientGoneError once ended."""
-        if not self._is_blocked and not self._pending and not self.is_ended:
-            run = b"".join(frames)
-            if len(run) <= CHUNK_BYTES:
-                self._transport.write(run)
-                return
-        await self._queue(frames)
-
-    async def _queue(self, frames: Sequence[bytes]) -> None:
         position = 0
+        while not self._is_blocked and not self._pending and not self.is_ended:
+            self._transport.write(b"".join(frames[position : position + MOST_AT_ONCE]))
+            position += MOST_AT_ONCE
+            if position >= len(frames):
+                return
+        await self._queue(frames, position)
+
+    async def _queue(self, frames: Sequence[bytes], position: int) -> None:
         while position < len(frames):
             if self.is_ended:
                 raise ClientGoneError
@@ -91,11 +91,8 @@ class Outbox:
     def _pump(self) -> None:
         pending = self._pending
         while pending and not self._is_blocked and not self._transport.is_closing():
-            size_bytes, chunk = 0, []
-            while pending and size_bytes + len(pending[0]) <= CHUNK_BYTES:
-                chunk.append(pending.popleft())
-                size_bytes += len(chunk[-1])
-            self._transport.write(b"".join(chunk) if chunk else pending.popleft())
+            run = [pending.popleft() for _ in range(min(MOST_AT_ONCE, len(pending)))]
+            self._transport.write(b"".join(run))
         if len(pending) <= self.limits.max_frames // 2:
             self._wake()
 

@@ -86,6 +86,10 @@ class RawWebSocket:
         self.answer, self._buffer = head, bytearray(rest)
         self.status = int(head.split(b" ", 2)[1])
 
+    @property
+    def local_port(self) -> int:
+        return int(self.sock.getsockname()[1])
+
     def __enter__(self) -> "RawWebSocket":
         return self
 
