@@ -19,11 +19,15 @@ MOST_CONNECTIONS = 32768
 BODY_MARGIN_BYTES = 65536
 _DEFAULT_BODY_BYTES = 1_048_576
 _DEFAULT_KEEP_ALIVE_S = 30
-# What nginx itself answers, in the one shape of errors: status -> (name of its location, code, error, message).
+_HEADERS_TOO_LARGE = 494  # nginx's own number for it
+# What nginx itself answers, in the one shape of errors: its status -> (what is sent, code, error, message).
 _OWN_ANSWERS = {
-    413: ("too_large", "E006", "request_too_large", "The body is larger than this server accepts."),
-    502: ("bad_gateway", "E130", "bad_gateway", "The instance that had the request ended before it answered."),
-    504: ("gateway_timeout", "E131", "gateway_timeout", f"No instance answered within {IDLE_TIMEOUT_S} s."),
+    400: (400, "E007", "bad_request", "The request cannot be handled."),
+    413: (413, "E006", "request_too_large", "The body is larger than this server accepts."),
+    414: (414, "E007", "bad_request", "The address is longer than this server accepts."),
+    _HEADERS_TOO_LARGE: (431, "E007", "bad_request", "The headers are larger than this server accepts."),
+    502: (502, "E130", "bad_gateway", "No instance answered, or the one that had the request ended before it did."),
+    504: (504, "E131", "gateway_timeout", f"No instance answered within {IDLE_TIMEOUT_S} s."),
 }
 
 
@@ -89,27 +93,29 @@ def render_config(proxy: Proxy) -> str:
         listen=proxy.listen,
         body_bytes=proxy.body_bytes + BODY_MARGIN_BYTES,
         idle_s=IDLE_TIMEOUT_S,
-        error_pages="\n".join(f"    error_page {status} @{name};" for status, (name, *_) in _OWN_ANSWERS.items()),
+        error_pages="\n".join(
+            f"    error_page {status} ={sent} /-/nginx/{status};" for status, (sent, *_) in _OWN_ANSWERS.items()
+        ),
         own_answers="\n".join(_render_answer(status) for status in _OWN_ANSWERS),
     )
 
 
 def _render_answer(status: int) -> str:
-    name, code, error, message = _OWN_ANSWERS[status]
+    sent, code, error, message = _OWN_ANSWERS[status]
     body = {
         "code": code,
         "error": error,
         "message": message,
-        "recoverable": status != 413,
+        "recoverable": sent >= 500,
         "retry_after": None,
         "details": None,
         "timestamp": "$time_iso8601",
     }
     return (
-        f"    location @{name} {{\n"
+        f"    location = /-/nginx/{status} {{\n"
         "      internal;\n"
         "      add_header X-Request-ID $sane_request_id always;\n"
-        f"      return {status} '{json.dumps(body)}';\n"
+        f"      return {sent} '{json.dumps(body)}';\n"
         "    }"
     )
 

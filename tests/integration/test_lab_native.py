@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,14 +16,21 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
+from mock_server.lab import commands
+from mock_server.lab.__main__ import run as lab_command
 from mock_server.lab.paths import LabPaths, locate_lab
 from mock_server.lab.ports import find_port_owner
 from mock_server.lab.processes import find_lab_processes
 from mock_server.lab.readiness import wait_until
 from mock_server.lab.supervision import Supervisor
+from tests.integration.ports import find_row_of_ports
 
+INSTANCES = 2
 ROOT = Path(__file__).resolve().parents[2]
-PORT_VARIABLES = ("CONSOUL_PORT", "CONSOUL_OBSERVABILITY_METRICS_PORT", "REDIS_PORT", "PROMETHEUS_PORT")
+PORT_VARIABLES = (
+    *("CONSOUL_PORT", "CONSOUL_OBSERVABILITY_METRICS_PORT", "REDIS_PORT", "PROMETHEUS_PORT"),
+    *("INSTANCE_PORT", "INSTANCE_METRICS_PORT"),
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,9 @@ def find_free_ports(count: int) -> list[int]:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    ports = dict(zip(PORT_VARIABLES, map(str, find_free_ports(4)), strict=True))
+    ports = dict(zip(PORT_VARIABLES, map(str, find_free_ports(len(PORT_VARIABLES))), strict=True))
+    first = find_row_of_ports(2 * INSTANCES)
+    ports |= {"INSTANCE_PORT": str(first), "INSTANCE_METRICS_PORT": str(first + INSTANCES)}
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     one = Lab(
         {**base, **ports, "LAB": "native", "BOOTSTRAP": "no", "LAB_DIR": str(tmp_path / "a lab")},
@@ -294,3 +304,88 @@ def test_a_folder_nobody_may_write_is_named(lab: Lab, tmp_path: Path) -> None:
 
     assert code == 1
     assert err == f"{tmp_path / 'file'}: File exists\n"
+
+
+@pytest.mark.slow
+def test_two_instances_live_behind_nginx_and_go_without_a_trace(lab: Lab) -> None:
+    if shutil.which("nginx", path=f"{lab.variables['PATH']}:/usr/sbin") is None:
+        how = "nginx is not installed; on Debian: apt-get install nginx"
+        if os.environ.get("CI") == "true":
+            pytest.fail(how)
+        pytest.skip(how)
+    metrics, api = (lab.port(name) for name in ("INSTANCE_METRICS_PORT", "INSTANCE_PORT"))
+    code, out, err = lab.run("up", INSTANCES="2", PRESET="breaker-sensitive")
+    assert (code, err) == (0, "")
+    with urlopen(f"http://127.0.0.1:{lab.port('CONSOUL_PORT')}/ready") as answer:
+        assert answer.headers["Server"] == "nginx"
+    assert all(find_port_owner(port) for port in (api, api + 1, metrics, metrics + 1))
+    nginx = [process for process in lab.processes() if process.name() == "nginx"]
+    assert len(nginx) >= 2
+
+    code, _, err = lab.run("up", INSTANCES="1")
+    assert code == 1
+    assert "It has 2 Consoul instances, and INSTANCES=1 was asked for. Run `make down` first" in err
+    code, again, _ = lab.run("up", PRESET="breaker-sensitive")
+    assert code == 0
+    assert "other settings" not in again, "who asks for no number takes what is up"
+    assert "other settings" in lab.run("up")[1], "the preset is a setting"
+
+    code, out, _ = lab.run("status")
+    assert code == 0
+    assert {line.split()[0] for line in out.splitlines()[2:]} >= {"redis", "nginx", "consoul-1", "consoul-2"}
+    assert "Preset: breaker-sensitive." in out
+    assert str(api + 1) in lab.run("logs", "consoul-2")[1]
+    assert lab.run("logs", "consoul-3")[0] == 1
+
+    supervisor_of(lab).kill()
+    for process in nginx:
+        assert process.is_running(), "what follows must find it without its supervisor"
+    assert lab.run("down")[0] == 0
+    lab.assert_nothing_left()
+    assert not any(process.is_running() for process in nginx)
+
+
+def test_several_instances_without_nginx_stop_before_anything_starts(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "_find_for_root", lambda _: None)
+    without = {**lab.variables, "PATH": str(lab.paths.lab_dir), "INSTANCES": "2"}
+
+    assert lab_command(["up"], without) == 1
+    assert "INSTANCES=2 needs nginx" in capsys.readouterr().err
+    lab.assert_nothing_left()
+
+
+def test_an_unknown_preset_is_told_what_there_is_before_anything_starts(lab: Lab) -> None:
+    code, _, err = lab.run("up", PRESET="breaker-sensitiv")
+
+    assert code == 1
+    assert "got 'breaker-sensitiv'; did you mean breaker-sensitive? There are: breaker-balanced, " in err
+    lab.assert_nothing_left()
+    code, out, _ = lab.run("presets")
+    assert code == 0
+    assert ["breaker-sensitive", "Breaker,"] in [line.split()[:2] for line in out.splitlines()]
+
+
+@pytest.mark.slow
+def test_the_token_of_the_control_plane_is_made_once_and_printed_nowhere(lab: Lab) -> None:
+    code, out, err = lab.run("up")
+    assert code == 0
+    file = lab.paths.control_token_file
+    token = file.read_text()
+    assert len(token) > 30
+    assert file.stat().st_mode & 0o777 == 0o600
+    document = json.loads(lab.paths.lab_file.read_text())
+    assert document["control"]["token_file"] == str(file)
+    assert str(file) in out
+    texts = [
+        out,
+        err,
+        *(path.read_text(errors="replace") for path in lab.paths.lab_dir.rglob("*.*") if path.is_file()),
+    ]
+    assert not any(token in text for text in texts)
+    assert not any(token in " ".join(process.cmdline()) for process in lab.processes())
+
+    assert lab.run("down")[0] == 0
+    assert lab.run("up")[0] == 0
+    assert file.read_text() == token

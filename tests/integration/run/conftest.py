@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,9 @@ class Lab:
         raise AssertionError("the mock of this lab was not found")
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    folder = tmp_path_factory.mktemp("lab")
+@contextmanager
+def run_lab(folder: Path, **variables: str) -> Iterator[Lab]:
+    """A lab in `folder` on free ports, from `up` to `down`."""
     names = ("CONSOUL_PORT", "CONSOUL_OBSERVABILITY_METRICS_PORT", "REDIS_PORT", "PROMETHEUS_PORT")
     environ = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("CONSOUL_", "TARGET", "API_KEY"))},
@@ -84,12 +85,21 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         "LAB_DIR": str(folder),
         "LAB": "native",
         "BOOTSTRAP": "no",
+        **variables,
     }
     command = [sys.executable, "-m", "mock_server.lab"]
     up = subprocess.run([*command, "up"], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert up.returncode == 0, up.stdout + up.stderr
-    yield Lab(environ, json.loads((folder / "lab.json").read_text()))
-    subprocess.run([*command, "down"], cwd=ROOT, env=environ, capture_output=True, check=True)
+    try:
+        yield Lab(environ, json.loads((folder / "lab.json").read_text()))
+    finally:
+        subprocess.run([*command, "down"], cwd=ROOT, env=environ, capture_output=True, check=True)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with run_lab(tmp_path_factory.mktemp("lab")) as one:
+        yield one
 
 
 @dataclass
