@@ -143,7 +143,7 @@ def _surround(
     """Returns the application inside its middleware, the outermost last."""
     app: App = BodyLimit(api, settings.max_body_size_bytes)
     app = Admission(app, settings.limit_concurrency)
-    app = DrainingGate(app, draining, settings.max_body_size_bytes, clock.wall_s)
+    app = DrainingGate(app, draining)
     app = ErrorBoundary(app, clock.wall_s)
     app = Measured(app, metrics.requests, clock.monotonic_s)
     return RequestId(app, _create_id_maker(rng))

@@ -4,10 +4,10 @@ import asyncio
 import select
 from collections.abc import Iterable, Sequence
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from mock_server.core.draining import Draining, Phase
+from mock_server.protocol.http import ConsoulHttpProtocol
 
 # What runs longer is cancelled and answered 503, so that all has ended 30 s after the signal.
 LONGEST_DRAIN_S = 28.0
@@ -53,25 +53,23 @@ class Drain:
             for server in self._servers:
                 server.close()
         for connection in list(self._state.connections):
-            if not isinstance(connection, HttpToolsProtocol) or is_busy(connection):
-                # Busy ones are told to close after their answer; WebSockets close with 1012.
+            # One that is being answered closes after its answer; a WebSocket with 1012, after a running answer.
+            if not isinstance(connection, ConsoulHttpProtocol) or is_answering(connection):
                 connection.shutdown()
 
     def _close_idle(self) -> None:
-        """Closes the idle connections on which no request has arrived that we have not read yet."""
-        idle = [
-            found for found in self._state.connections if isinstance(found, HttpToolsProtocol) and not is_busy(found)
-        ]
-        for connection in without_unread_data(idle):
+        """Closes the idle connections on which nothing has arrived that we have not read yet."""
+        found = [each for each in self._state.connections if isinstance(each, ConsoulHttpProtocol) and each.is_idle]
+        for connection in without_unread_data(found):
             connection.shutdown()
 
 
-def is_busy(connection: HttpToolsProtocol) -> bool:
+def is_answering(connection: ConsoulHttpProtocol) -> bool:
     """Returns whether a request of this connection is unanswered."""
     return connection.cycle is not None and not connection.cycle.response_complete
 
 
-def without_unread_data(connections: Iterable[HttpToolsProtocol]) -> list[HttpToolsProtocol]:
+def without_unread_data(connections: Iterable[ConsoulHttpProtocol]) -> list[ConsoulHttpProtocol]:
     """Returns those whose socket has nothing to read; under load the event loop may not have got to it yet."""
     poll = select.poll()
     by_fileno = {}

@@ -169,6 +169,11 @@ class ConsoulHttpProtocol(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is coming in, waits or is being answered."""
+        return self._stage is _BETWEEN and (self.cycle is None or self.cycle.response_complete)
+
     def sweep(self, now_s: float) -> None:
         """Refuses a request that has been coming in for too long, closes a connection that has been idle too long."""
         stage = self._stage

@@ -7,9 +7,11 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import websockets
 
 from tests.integration.mock.conftest import Mock, RedisServer, StartMock, stores, wait_until
 from tests.reliability.conftest import Measure
@@ -38,6 +40,22 @@ async def try_chat(client: KeepAliveClient, session_id: str) -> Reply | str:
         return type(error).__name__
 
 
+async def connect_socket(mock: Mock, session_id: str) -> websockets.ClientConnection:
+    return await websockets.connect(f"ws://127.0.0.1:{mock.port}/ws/chat/{session_id}", ping_interval=None)
+
+
+async def read_to_close(socket: websockets.ClientConnection) -> tuple[list[str], int | None]:
+    """Returns the types of all messages, and the close code."""
+    kinds = [json.loads(message)["type"] async for message in _messages(socket)]
+    return kinds, socket.close_code
+
+
+async def _messages(socket: websockets.ClientConnection) -> AsyncIterator[str | bytes]:
+    with contextlib.suppress(websockets.ConnectionClosed):
+        while True:
+            yield await socket.recv()
+
+
 @pytest.mark.slow
 async def test_f01_sigterm_with_500_in_flight(
     start_mock: StartMock, redis_server: RedisServer, measure: Measure
@@ -45,7 +63,9 @@ async def test_f01_sigterm_with_500_in_flight(
     mock = start_mock(**custom(1, 3), HTTPX_MAX_CONNECTIONS="1000", **stores(redis_server))
     idle = KeepAliveClient(mock.port)
     assert (await idle.request("GET", "/health")).status == 200
-    running = [asyncio.create_task(try_chat(KeepAliveClient(mock.port), f"s{number}")) for number in range(500)]
+    resting, talking = [await connect_socket(mock, f"ws-{number}") for number in range(2)]
+    await talking.send('{"type":"message","content":"hello"}')
+    running = [asyncio.create_task(try_chat(KeepAliveClient(mock.port), f"s{number}")) for number in range(499)]
     await until(lambda: mock.sample("consoul_requests_in_flight") == 500, "500 in flight")
     started_s = time.monotonic()
     mock.process.terminate()
@@ -58,19 +78,22 @@ async def test_f01_sigterm_with_500_in_flight(
     ready = mock.request("GET", "/ready")
     assert (ready.status, ready.body["checks"]["process"]) == (503, "draining")
     assert mock.request("GET", "/health").status == 200
-    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-    upgrade["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
-    assert (await KeepAliveClient(mock.port).request("GET", "/ws/chat/s", None, upgrade)).status == 503
+    with pytest.raises(websockets.InvalidStatus) as denied:
+        await connect_socket(mock, "new")
+    assert denied.value.response.status_code == 503
+    assert await read_to_close(resting) == ([], 1012)
 
     answers = await asyncio.gather(*running)
     last_s = time.monotonic() - started_s
     dropped = Counter(answer if isinstance(answer, str) else str(answer.status) for answer in answers)
+    kinds, code = await read_to_close(talking)
+    dropped["200" if kinds[-1:] == ["done"] and code == 1012 else f"WebSocket {kinds[-1:]} {code}"] += 1
     exit_code = await asyncio.to_thread(mock.process.wait, 30)
     ended_s = time.monotonic() - started_s
     measure(
-        "0 of 500 dropped, all end in <= 30 s; new ones get 503",
+        "0 of 500 dropped, all end in <= 30 s; new ones get 503 / 1012",
         f"{500 - dropped['200']} dropped, last answer after {last_s:.1f} s, gone {ended_s - last_s:.2f} s later; "
-        f"{len(refused)} new ones got 503 E121",
+        f"{len(refused)} new ones got 503 E121, WebSockets 1012 and 503",
     )
     assert dict(dropped) == {"200": 500}
     assert all(answer.is_last for answer in answers if isinstance(answer, Reply))
@@ -230,24 +253,43 @@ async def test_f07_soak(start_mock: StartMock, redis_server: RedisServer, measur
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_f08_start_order(start_mock: StartMock, redis_server: RedisServer, measure: Measure) -> None:
-    wanted, found = [], []
+    fallback = {
+        "CONSOUL_REDIS_FALLBACK_ENABLED": "true",
+        "CONSOUL_REDIS_RECONNECT_INTERVAL": "1",
+        "MOCK_FAST_RECONNECT": "true",
+    }
+    found = {}
+    for name, variables in (("required", {}), ("fallback", fallback)):
+        mock = start_mock(**stores(redis_server), **variables)
+        found[f"{name}, Redis first"] = look(mock)
+        redis_server.stop()
+        mock = start_mock(**stores(redis_server), **variables)
+        found[f"{name}, no Redis"] = look(mock)
+        redis_server.start()
+        wait_until(lambda: checks(mock) == {"redis"}, "Redis found", 15)  # noqa: B023
+        found[f"{name}, server first"] = look(mock)
+    right = {
+        "required, Redis first": "200 200 redis 200",
+        "required, no Redis": "200 503 unavailable 503",
+        "required, server first": "200 200 redis 200",
+        "fallback, Redis first": "200 200 redis 200",
+        "fallback, no Redis": "200 200 degraded 200",
+        "fallback, server first": "200 200 redis 200",
+    }
+    good = sum(found[name] == wanted for name, wanted in right.items())
+    measure("live and ready endpoints right in 3 of 3", f"{good // 2} of 3, each with and without fallback")
+    assert found == right
 
-    def look(mock: Mock) -> str:
-        ready = mock.request("GET", "/ready")
-        return f"{mock.request('GET', '/health').status}/{ready.status}/{mock.chat('s').status}"
 
-    mock = start_mock(**stores(redis_server))
-    wanted.append("redis first: 200/200/200")
-    found.append(f"redis first: {look(mock)}")
-    redis_server.stop()
-    wanted.append("neither: 200/503/503")
-    mock = start_mock(**stores(redis_server))
-    found.append(f"neither: {look(mock)}")
-    redis_server.start()
-    with contextlib.suppress(AssertionError):
-        wait_until(mock.is_ready, "ready once Redis is there", 10)
-    wanted.append("server first: 200/200/200")
-    found.append(f"server first: {look(mock)}")
-    measure("health/ready/chat right in 3 of 3", "; ".join(found))
-    assert found == wanted
+def checks(mock: Mock) -> set[str]:
+    """Returns what the checks of `/ready` say."""
+    return set(mock.request("GET", "/ready").body["checks"].values())
+
+
+def look(mock: Mock) -> str:
+    """Returns the status of `/health` and of `/ready` with its checks, and what a chat got."""
+    health, ready = mock.request("GET", "/health"), mock.request("GET", "/ready")
+    assert set(ready.body["checks"]) == {"session_store", "rate_limiter"}
+    return f"{health.status} {ready.status} {' '.join(sorted(checks(mock)))} {mock.chat('s').status}"

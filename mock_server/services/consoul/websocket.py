@@ -14,6 +14,7 @@ from mock_server.errors import (
     NotFoundError,
     OverloadedError,
     RequestError,
+    ShuttingDownError,
     build_body,
     build_headers,
     status_of,
@@ -91,6 +92,9 @@ class WebSocketEndpoint:
         path = scope["path"]
         if not path.startswith(PREFIX) or "/" in path[len(PREFIX) :]:
             raise NotFoundError
+        # Replaced or told to stop: either way this worker would close it at once.
+        if scope["state"]["draining"]:
+            raise ShuttingDownError("The server takes no new WebSockets.", retry_after_s=_RETRY_AFTER_S)
         if self._connections.websockets >= self._config.max_connections:
             raise OverloadedError("Too many WebSockets are open.", retry_after_s=_RETRY_AFTER_S)
         caller = self._guard.identify_socket(scope)

@@ -5,9 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import WebSocketDenialResponse
 
-from mock_server.asgi import Message
 from mock_server.core.draining import Draining
-from mock_server.middleware.draining import DrainingGate
 from tests.unit.mock_server.conftest import RunningMock, StartMock
 
 CHAT = {"session_id": "s", "message": "hello"}
@@ -65,37 +63,5 @@ def test_new_websockets_are_refused_in_the_one_shape(start_mock: StartMock, phas
     assert refused.value.status_code == 503
     assert refused.value.json()["code"] == "E121"
     assert refused.value.headers["retry-after"] == "1"
-
-
-async def test_a_server_that_cannot_answer_a_handshake_closes_with_1012() -> None:
-    draining, sent = Draining(), []
-    draining.begin("stop")
-
-    async def nothing(*_: Any) -> Any:
-        return {"type": "websocket.connect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await DrainingGate(nothing, draining, 1024, lambda: 0.0)({"type": "websocket"}, nothing, send)
-    assert sent == [{"type": "websocket.close", "code": 1012}]
-
-
-async def test_the_body_of_what_is_refused_is_taken_off_the_connection_up_to_the_limit() -> None:
-    draining, taken = Draining(), 0
-    draining.begin("stop")
-
-    class Told:
-        def add_header(self, _: Any) -> None: ...
-
-    async def receive() -> Message:
-        nonlocal taken
-        taken += 1
-        return {"type": "http.request", "body": b"x" * 100, "more_body": True}
-
-    async def nothing(*_: Any) -> Any: ...
-
-    gate = DrainingGate(nothing, draining, 1000, lambda: 0.0)
-    with pytest.raises(Exception, match="stopping"):
-        await gate({"type": "http", "path": "/chat", "mock.answer": Told()}, receive, nothing)
-    assert taken == 11
+    assert "x-request-id" in refused.value.headers
+    assert mock.sample("consoul_request_total", endpoint="/ws/chat/{session_id}", method="WS", status="503") == 1

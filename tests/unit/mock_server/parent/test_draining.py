@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from mock_server.core.draining import Draining
 from mock_server.parent.draining import IDLE_S, LONGEST_DRAIN_S, Drain, without_unread_data
+from mock_server.protocol.http import ConsoulHttpProtocol, Stage
 
 
 class Task:
@@ -24,10 +24,11 @@ class Task:
         return self.has_ended
 
 
-class Connection(HttpToolsProtocol):
+class Connection(ConsoulHttpProtocol):
     """An HTTP connection with a real socket and nothing behind it."""
 
     def __init__(self, is_busy: bool, sock: socket.socket):
+        self._stage = Stage.BETWEEN
         self.is_told = False
         self.cycle = type("Cycle", (), {"response_complete": not is_busy})()
         self.transport = type("Transport", (), {"get_extra_info": lambda self, name: sock})()
@@ -129,6 +130,14 @@ def test_an_idle_connection_on_which_something_arrived_is_not_closed(worker: Wor
         if not idle.is_told:
             worker.pair[0].recv(100)
     assert told == [False, True]
+
+
+def test_a_connection_on_which_half_a_request_has_come_is_not_idle(worker: Worker) -> None:
+    connection = worker.connect(is_busy=False)
+    connection._stage = Stage.HEAD
+    worker.draining.begin("replace")
+    assert not worker.drain().is_over(110.0)
+    assert not connection.is_told
 
 
 def test_a_connection_without_its_socket_is_left_to_itself() -> None:
