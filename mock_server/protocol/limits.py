@@ -17,8 +17,8 @@ class HttpLimits:
     url_bytes: int = 8_192
     headers: int = 100
     body_bytes: int = 1_048_576
-    # What is read of a refused request so that its sender sees the answer; framing of a chunked body counts as well.
-    past_bytes: int = 65_536
+    # What is read of a refused request, so that a sender who does not read before it has sent all sees the answer.
+    past_bytes: int = 32_768
     head_s: float = 8.5
     body_s: float = 28.5
     # How long a connection stays half open after a refusal: closed at once, unread bytes would make the system reset

@@ -64,7 +64,7 @@ class TickTransport:
         return getattr(self._transport, name)
 
 
-class Discard(asyncio.Protocol):
+class Discard(asyncio.BufferedProtocol):
     """Takes a connection's input once its request was refused: throws it away, bounded, until the answer has left.
 
     `owner` goes on hearing of everything but input.
@@ -73,13 +73,19 @@ class Discard(asyncio.Protocol):
     def __init__(self, owner: asyncio.Protocol, transport: asyncio.Transport, most_bytes: int):
         self._owner = owner
         self._transport = transport
+        # Reads no more at once than it may in all.
+        self._buffer = bytearray(most_bytes)
         self._left_bytes = most_bytes
         self._timer: asyncio.TimerHandle | None = None
         self._is_at_end = False
 
-    def data_received(self, data: bytes) -> None:
-        """Throws `data` away; stops reading at the bound."""
-        self._left_bytes -= len(data)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Returns where the next bytes are lost."""
+        return memoryview(self._buffer)[: max(1, self._left_bytes)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Throws away; stops reading at the bound."""
+        self._left_bytes -= nbytes
         if self._left_bytes <= 0 and self._transport.is_reading():
             self._transport.pause_reading()
 

@@ -77,6 +77,7 @@ class Connection:
             receiver = self.transport.protocol
             if isinstance(receiver, asyncio.BufferedProtocol):
                 buffer = memoryview(receiver.get_buffer(len(piece)))
+                assert len(piece) <= len(buffer), "the event loop would read this in two pieces"
                 buffer[: len(piece)] = piece
                 receiver.buffer_updated(len(piece))
             else:
