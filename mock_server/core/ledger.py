@@ -11,7 +11,8 @@ class Entry:
 
     `fault` names the failure that was drawn, None for none; `waited_s` is the time before the provider began: for a
     place in its pool and in its batches. `sent_s` holds (seconds, number of tokens) for each run of tokens handed to
-    the transport. `outcome` is None while the call runs, then "completed", "failed" or "cancelled".
+    the transport; a whole answer is one run. `outcome` is None while the call runs, then "completed", "failed" or
+    "cancelled".
     """
 
     request_id: str

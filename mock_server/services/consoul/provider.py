@@ -131,6 +131,8 @@ class SimulatedProvider:
                 entry.outcome = "failed" if isinstance(error, ProviderFailedError) else "cancelled"
             raise
         if entry is not None:
+            if emit is None:
+                entry.sent_s.append((self._monotonic_s() - started_s, plan.tokens))
             entry.outcome = "completed"
         return Completion(build_answer(plan.tokens, plan.tokens), plan.tokens)
 
