@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from mock_server.middleware.refusals import Refusals
 from mock_server.middleware.request_id import RequestId
 from mock_server.reconnection import Reconnector
 from mock_server.runtime import Runtime
+from mock_server.services.consoul.batch import PATH as BATCH_PATH
+from mock_server.services.consoul.batch import BatchEndpoint
 from mock_server.services.consoul.chat import PATH as CHAT_PATH
 from mock_server.services.consoul.chat import ChatEndpoint
 from mock_server.services.consoul.connections import Connections
@@ -45,6 +48,8 @@ from mock_server.services.consoul.probes import Probes
 from mock_server.services.consoul.provider import SimulatedProvider, Surroundings
 from mock_server.services.consoul.providers import Providers, initial_config
 from mock_server.services.consoul.router import add_routes
+from mock_server.services.consoul.stream import PATH as STREAM_PATH
+from mock_server.services.consoul.stream import StreamEndpoint
 from mock_server.services.consoul.websocket import WebSocketEndpoint, websocket_config
 from mock_server.settings import Settings
 from mock_server.state.collection import SessionCollector
@@ -90,8 +95,8 @@ def create_app(
     breakers = _create_breakers(settings, clock, metrics) if settings.circuit_breaker_enabled else None
     conversation = Conversation(stores.sessions, simulated, breakers, metrics, clock)
     guard = Guard(settings, stores.limiter, metrics.state.decisions)
-    chat = ChatEndpoint(guard, conversation, settings.max_body_size_bytes)
     connections = Connections()
+    chat, batch, stream = _create_endpoints(settings, clock, guard, conversation, connections, metrics)
     websocket = WebSocketEndpoint(guard, conversation, metrics, connections, clock, websocket_config(settings))
     checks = {"session_store": stores.session_client, "rate_limiter": stores.limit_client}
     probes = Probes(VERSION, checks, settings.redis_fallback_enabled, connections, clock)
@@ -126,14 +131,42 @@ def create_app(
         redirect_slashes=False,
         exception_handlers={HTTPException: _translate},
     )
-    add_routes(api.router, chat, probes)
+    add_routes(api.router, chat, batch, stream, probes)
     return _surround(
-        HotRoutes(Refusals(api), {("POST", CHAT_PATH): chat}, websocket),
+        HotRoutes(
+            Refusals(api),
+            {("POST", CHAT_PATH): chat, ("POST", BATCH_PATH): batch, ("POST", STREAM_PATH): stream},
+            websocket,
+        ),
         settings,
         clock,
         metrics,
         draining,
         create_stream(settings.seed, "request-ids", worker),
+    )
+
+
+def _create_endpoints(
+    settings: Settings,
+    clock: Clock,
+    guard: Guard,
+    conversation: Conversation,
+    connections: Connections,
+    metrics: Metrics,
+) -> tuple[ChatEndpoint, BatchEndpoint, StreamEndpoint]:
+    max_body_bytes = settings.max_body_size_bytes
+    return (
+        ChatEndpoint(guard, conversation, max_body_bytes),
+        BatchEndpoint(guard, conversation, max_body_bytes, lambda: f"batch-{uuid.uuid4().hex}", clock.wall_s),
+        StreamEndpoint(
+            guard,
+            conversation,
+            connections,
+            metrics.streams.slow_disconnects["send_timeout"],
+            max_body_bytes,
+            settings.ws_send_timeout_s,
+            clock.wall_s,
+        ),
     )
 
 

@@ -31,10 +31,10 @@ CLIENT_GONE = 499
 class Answer:
     """What became of a request: adds its id to the answer and remembers the status; one for all layers inside."""
 
-    __slots__ = ("_header", "_send", "has_started", "status")
+    __slots__ = ("_header", "_origin", "_send", "has_started", "status")
 
     def __init__(self, send: Send, request_id: bytes):
-        self._send = send
+        self._send = self._origin = send
         self._header = (b"x-request-id", request_id)
         self.status = CLIENT_GONE
         self.has_started = False
@@ -58,9 +58,19 @@ class Answer:
 
         self._send = send_with_header
 
+    def abort(self) -> None:
+        """Ends the connection at once, with whatever was not sent yet: for a client that does not read.
+
+        ASGI has no message for that, so this reaches for the transport behind uvicorn's `send`; elsewhere it does
+        nothing, and the connection ends when the request does.
+        """
+        transport = getattr(getattr(self._origin, "__self__", None), "transport", None)
+        if transport is not None:
+            transport.abort()
+
 
 class ClientGoneError(Exception):
-    """The client left before its request was whole; there is nobody to answer."""
+    """The client left before its request, or the answer, was whole; there is nobody to answer."""
 
 
 async def read_body(receive: Receive, limit_bytes: int) -> bytes:

@@ -67,6 +67,7 @@ class ConsoulHttpProtocol(HttpToolsProtocol):
         self._is_counting = False
         self._socket: asyncio.Transport
         self._discard: Discard | None = None
+        self._answering: RefusableCycle | None = None
         # What the last sweep saw, and since when it is so.
         self._seen: tuple[Any, Stage | None] = (None, None)
         self._since_s = 0.0
@@ -173,6 +174,18 @@ class ConsoulHttpProtocol(HttpToolsProtocol):
     def is_idle(self) -> bool:
         """Whether no request is coming in, waits or is being answered."""
         return self._stage is _BETWEEN and (self.cycle is None or self.cycle.response_complete)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn's, which tells the newest request only: with others behind it, the one under way hears too."""
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
+            answering.disconnected = True
+            answering.message_event.set()
+        super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def sweep(self, now_s: float) -> None:
         """Refuses a request that has been coming in for too long, closes a connection that has been idle too long."""

@@ -13,10 +13,9 @@ from mock_server.asgi import (
     read_body,
     send_json,
 )
-from mock_server.errors import InvalidContentError, InvalidJsonError
 from mock_server.services.consoul.conversation import Conversation, Question
 from mock_server.services.consoul.guard import Guard
-from mock_server.services.consoul.models import ChatAnswer, ChatRequest, list_problems
+from mock_server.services.consoul.models import ChatAnswer, decode_chat
 
 PATH = "/chat"
 
@@ -28,13 +27,12 @@ class ChatEndpoint:
         self._guard = guard
         self._conversation = conversation
         self._max_body_bytes = max_body_bytes
-        self._decoder = msgspec.json.Decoder(ChatRequest)
         self._encoder = msgspec.json.Encoder()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[ROUTE] = PATH
         caller = self._guard.identify(scope)
-        request = self._decode(await read_body(receive, self._max_body_bytes))
+        request = decode_chat(await read_body(receive, self._max_body_bytes))
         headers = await self._guard.charge(caller, scope)
         question = Question(
             request.session_id,
@@ -50,12 +48,3 @@ class ChatEndpoint:
             headers.append(DEGRADED_HEADER)
         answer = ChatAnswer(request.session_id, reply.response, reply.model, reply.usage, reply.timestamp)
         await send_json(send, 200, self._encoder.encode(answer), headers)
-
-    def _decode(self, body: bytes) -> ChatRequest:
-        try:
-            return self._decoder.decode(body)
-        except msgspec.ValidationError as error:
-            problems = list_problems(body) or [{"field": "body", "reason": str(error)}]
-            raise InvalidContentError(details=problems) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise InvalidJsonError from None

@@ -1,6 +1,8 @@
 """One turn of a conversation: load, ask the provider through its breaker, save. Knows no transport."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -13,13 +15,14 @@ from mock_server.errors import (
     CircuitOpenError,
     ProviderFailedError,
     ProviderSaturatedError,
+    RequestError,
     SessionNotFoundError,
     format_time,
 )
 from mock_server.metrics import Metrics, StreamMetrics
 from mock_server.services.consoul.models import Usage
 from mock_server.services.consoul.provider import Completion, Emit, SimulatedProvider
-from mock_server.state.sessions import Message, SessionStore, Turn, create_session
+from mock_server.state.sessions import Message, Session, SessionStore, Turn, create_session
 from mock_server.state.turnstile import Turnstile
 
 
@@ -32,6 +35,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     owner: str | None
     request_id: str
     transport: str
+    role: str = "user"
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
@@ -78,30 +82,75 @@ class Conversation:
         Raises SessionNotFoundError for another owner's session, StorageUnavailableError, CircuitOpenError,
         ProviderFailedError.
         """
-        session_id, owner = question.session_id, question.owner
+        session_id = question.session_id
         await self._turnstile.acquire(session_id)
         try:
-            session = await self._sessions.load(session_id)
-            if session is None:
-                session = create_session(question.model or DEFAULT_MODEL, owner, format_time(self._clock.wall_s()))
-            elif session.owner != owner and owner is not None:
-                raise SessionNotFoundError
+            session = self._admit(question, await self._sessions.load(session_id))
             card = find_card(session.model)
             started_s = self._clock.monotonic_s()
             completion = await self._ask(question, card, session.model, started_s, emit)
             provider_s = self._clock.monotonic_s() - started_s
             now = format_time(self._clock.wall_s())
-            asked_tokens = count_tokens(question.text)
-            turn = Turn(
-                Message("user", question.text), asked_tokens, Message("assistant", completion.text), completion.tokens
-            )
+            turn = _build_turn(question, completion)
             saved = await self._sessions.append(session_id, session, turn, now)
             if saved.is_new:
                 self._metrics.state.sessions_created.inc()
         finally:
             self._turnstile.release(session_id)
-        usage = self._count(card, asked_tokens + sum(session.tokens), completion.tokens)
+        usage = self._count(card, turn.asked_tokens + sum(session.tokens), completion.tokens)
         return Reply(completion.text, session.model, usage, now, provider_s, saved.is_degraded)
+
+    async def take_turns_at_once(self, questions: Sequence[Question]) -> list[Reply | RequestError]:
+        """Asks the provider all questions of one session at once and saves the turns in their order.
+
+        None sees another's turn. What fails stands in its place, and is not saved.
+        """
+        first = questions[0]
+        await self._turnstile.acquire(first.session_id)
+        try:
+            session = self._admit(first, await self._sessions.load(first.session_id))
+            asking = [asyncio.create_task(self._ask_aside(question, session)) for question in questions]
+            try:
+                answers = await asyncio.gather(*asking)
+            except BaseException:
+                await _cancel(asking)
+                raise
+            return [
+                answer if isinstance(answer, RequestError) else await self._save_aside(question, session, *answer)
+                for question, answer in zip(questions, answers, strict=True)
+            ]
+        finally:
+            self._turnstile.release(first.session_id)
+
+    async def _ask_aside(self, question: Question, session: Session) -> tuple[Completion, float] | RequestError:
+        started_s = self._clock.monotonic_s()
+        try:
+            completion = await self._ask(question, find_card(session.model), session.model, started_s, None)
+        except RequestError as error:
+            return error
+        return completion, self._clock.monotonic_s() - started_s
+
+    async def _save_aside(
+        self, question: Question, session: Session, completion: Completion, provider_s: float
+    ) -> Reply | RequestError:
+        now, turn = format_time(self._clock.wall_s()), _build_turn(question, completion)
+        try:
+            saved = await self._sessions.append(question.session_id, session, turn, now)
+        except RequestError as error:
+            return error
+        if saved.is_new:
+            self._metrics.state.sessions_created.inc()
+        given = turn.asked_tokens + sum(session.tokens)
+        usage = self._count(find_card(session.model), given, completion.tokens)
+        return Reply(completion.text, session.model, usage, now, provider_s, saved.is_degraded)
+
+    def _admit(self, question: Question, session: Session | None) -> Session:
+        """Returns the session a turn is taken on, a new one when there is none; raises SessionNotFoundError."""
+        if session is None:
+            return create_session(question.model or DEFAULT_MODEL, question.owner, format_time(self._clock.wall_s()))
+        if session.owner != question.owner and question.owner is not None:
+            raise SessionNotFoundError
+        return session
 
     async def _ask(
         self, question: Question, card: ModelCard, model: str, started_s: float, emit: Emit | None
@@ -141,6 +190,21 @@ class Conversation:
         self._metrics.providers.input_tokens[card.name].inc(given)
         self._metrics.providers.output_tokens[card.name].inc(answered)
         return Usage(given, answered, given + answered, card.cost(given, answered))
+
+
+def _build_turn(question: Question, completion: Completion) -> Turn:
+    return Turn(
+        Message(question.role, question.text),
+        count_tokens(question.text),
+        Message("assistant", completion.text),
+        completion.tokens,
+    )
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _TimedEmit:

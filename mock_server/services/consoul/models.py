@@ -1,15 +1,18 @@
 """Bodies of the Consoul API: msgspec on the hot path, pydantic for OpenAPI and for listing what is wrong."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import BaseModel, Field, ValidationError
+
+from mock_server.errors import InvalidContentError, InvalidJsonError, RequestError
 
 SESSION_ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
 MODEL_PATTERN = r"^[A-Za-z0-9._:/-]+$"
 MAX_SESSION_ID = 128
 MAX_MESSAGE = 32_768
 MAX_MODEL = 64
+MAX_BATCH = 10
 
 
 class ChatRequest(msgspec.Struct, frozen=True, gc=False):
@@ -21,6 +24,26 @@ class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     model: (
         Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL, pattern=r"\A[A-Za-z0-9._:/-]+\Z")] | None
     ) = None
+
+
+class BatchMessage(msgspec.Struct, frozen=True, gc=False):
+    """One message of a batch."""
+
+    role: Literal["user", "system", "assistant"]
+    content: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MESSAGE)]
+
+
+class BatchRequest(msgspec.Struct, frozen=True):
+    """A decoded batch; the same bounds as `BatchRequestModel`."""
+
+    messages: Annotated[list[BatchMessage], msgspec.Meta(min_length=1, max_length=MAX_BATCH)]
+    session_id: (
+        Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SESSION_ID, pattern=r"\A[A-Za-z0-9._:-]+\Z")] | None
+    ) = None
+    model: (
+        Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MODEL, pattern=r"\A[A-Za-z0-9._:/-]+\Z")] | None
+    ) = None
+    sequential: bool = True
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +72,30 @@ class ChatRequestModel(BaseModel):
     message: str = Field(min_length=1, max_length=MAX_MESSAGE, strict=True)
     model: Annotated[str, Field(min_length=1, max_length=MAX_MODEL, pattern=MODEL_PATTERN, strict=True)] | None = (
         Field(default=None, description="Used when the session is new.")
+    )
+
+
+class BatchMessageModel(BaseModel):
+    """One message of a batch; it is answered as a turn of its own."""
+
+    role: Literal["user", "system", "assistant"]
+    content: str = Field(min_length=1, max_length=MAX_MESSAGE, strict=True)
+
+
+class BatchRequestModel(BaseModel):
+    """Several turns of one conversation."""
+
+    session_id: (
+        Annotated[str, Field(min_length=1, max_length=MAX_SESSION_ID, pattern=SESSION_ID_PATTERN, strict=True)] | None
+    ) = Field(default=None, description="A new session when left out.")
+    messages: list[BatchMessageModel] = Field(min_length=1, max_length=MAX_BATCH)
+    model: Annotated[str, Field(min_length=1, max_length=MAX_MODEL, pattern=MODEL_PATTERN, strict=True)] | None = (
+        Field(default=None, description="Used when the session is new.")
+    )
+    sequential: bool = Field(
+        default=True,
+        strict=True,
+        description="True: each turn sees those before it. False: all at once, none sees another.",
     )
 
 
@@ -83,6 +130,28 @@ class ErrorModel(BaseModel):
     timestamp: str = Field(description="ISO 8601, UTC")
 
 
+class BatchItemModel(BaseModel):
+    """What became of one message: an answer, or an error."""
+
+    index: int = Field(description="place of the message in the request, from 0")
+    response: str | None = None
+    model: str | None = None
+    usage: UsageModel | None = None
+    timestamp: str | None = None
+    error: ErrorModel | None = None
+
+
+class BatchAnswerModel(BaseModel):
+    """What became of each message, in their order."""
+
+    session_id: str
+    results: list[BatchItemModel]
+    succeeded: int
+    failed: int
+    usage: UsageModel = Field(description="sum of the turns that succeeded")
+    timestamp: str = Field(description="ISO 8601, UTC")
+
+
 class HealthModel(BaseModel):
     """The process is alive."""
 
@@ -102,13 +171,39 @@ class ReadinessModel(BaseModel):
     timestamp: str
 
 
-def list_problems(body: bytes) -> list[dict[str, str]]:
-    """Returns field and reason of everything wrong with a chat request's fields; never the input itself."""
+_decode_chat = msgspec.json.Decoder(ChatRequest).decode
+_decode_batch = msgspec.json.Decoder(BatchRequest).decode
+
+
+def decode_chat(body: bytes) -> ChatRequest:
+    """Returns the request of a body; raises InvalidJsonError, InvalidContentError."""
     try:
-        ChatRequestModel.model_validate_json(body)
+        return _decode_chat(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _build_refusal(ChatRequestModel, body, error) from None
+
+
+def decode_batch(body: bytes) -> BatchRequest:
+    """Returns the batch of a body; raises InvalidJsonError, InvalidContentError."""
+    try:
+        return _decode_batch(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _build_refusal(BatchRequestModel, body, error) from None
+
+
+def _build_refusal(model: type[BaseModel], body: bytes, error: Exception) -> RequestError:
+    if isinstance(error, msgspec.ValidationError):
+        return InvalidContentError(details=_list_problems(model, body, error))
+    return InvalidJsonError()
+
+
+def _list_problems(model: type[BaseModel], body: bytes, found: msgspec.ValidationError) -> list[dict[str, str]]:
+    """Returns field and reason of everything wrong with a body's fields; never the input itself."""
+    try:
+        model.model_validate_json(body)
     except ValidationError as error:
         return [
             {"field": ".".join(map(str, detail["loc"])) or "body", "reason": detail["msg"]}
             for detail in error.errors(include_url=False, include_context=False, include_input=False)
         ]
-    return []
+    return [{"field": "body", "reason": str(found)}]

@@ -3,11 +3,15 @@
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 
 from mock_server.asgi import App
+from mock_server.services.consoul.batch import PATH as BATCH_PATH
 from mock_server.services.consoul.chat import PATH as CHAT_PATH
 from mock_server.services.consoul.models import (
+    BatchAnswerModel,
+    BatchRequestModel,
     ChatAnswerModel,
     ChatRequestModel,
     ErrorModel,
@@ -15,6 +19,7 @@ from mock_server.services.consoul.models import (
     ReadinessModel,
 )
 from mock_server.services.consoul.probes import Probes
+from mock_server.services.consoul.stream import PATH as STREAM_PATH
 
 _CHAT_ERRORS = {
     400: "Not JSON",
@@ -25,6 +30,14 @@ _CHAT_ERRORS = {
     429: "Rate limit used up",
     500: "Internal error",
     503: "Storage away, breaker open, provider failed or server overloaded",
+}
+_EVENTS = {
+    "description": (
+        "Events: `token` {text} for each token, then `done` {session_id, usage, timestamp}, or `error` with the one "
+        "shape of every error. What fails from the breaker on is an event of a 200. A turn that memory kept while "
+        "Redis was away says `degraded` in `done`."
+    ),
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 
 
@@ -39,7 +52,7 @@ def raw_route_class(endpoint: App) -> type[APIRoute]:
     return RawRoute
 
 
-def add_routes(router: APIRouter, chat: App, probes: Probes) -> None:
+def add_routes(router: APIRouter, chat: App, batch: App, stream: App, probes: Probes) -> None:
     """Adds the routes: chat first, since routes are tried in order."""
     errors: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorModel, "description": text} for status, text in _CHAT_ERRORS.items()
@@ -47,6 +60,15 @@ def add_routes(router: APIRouter, chat: App, probes: Probes) -> None:
     router.add_api_route(
         CHAT_PATH, _describe_chat, methods=["POST"], response_model=ChatAnswerModel, responses=errors, tags=["chat"],
         name="send_message", route_class_override=raw_route_class(chat),
+    )  # fmt: skip
+    router.add_api_route(
+        BATCH_PATH, _describe_batch, methods=["POST"], response_model=BatchAnswerModel, responses=errors,
+        tags=["chat"], name="send_batch", route_class_override=raw_route_class(batch),
+    )  # fmt: skip
+    router.add_api_route(
+        STREAM_PATH, _describe_stream, methods=["POST"], response_class=StreamingResponse, tags=["chat"],
+        responses={**errors, 200: _EVENTS},
+        name="stream_message", route_class_override=raw_route_class(stream),
     )  # fmt: skip
     router.add_api_route("/health", probes.health, methods=["GET"], response_model=HealthModel, tags=["probes"])
     router.add_api_route(
@@ -57,4 +79,14 @@ def add_routes(router: APIRouter, chat: App, probes: Probes) -> None:
 
 async def _describe_chat(body: ChatRequestModel) -> None:
     """Takes one turn on a session, creating the session when it is new."""
+    raise AssertionError("OpenAPI reads this signature; the raw endpoint of the route serves the request")
+
+
+async def _describe_batch(body: BatchRequestModel) -> None:
+    """Takes up to ten turns on one session; each succeeds or fails by itself."""
+    raise AssertionError("OpenAPI reads this signature; the raw endpoint of the route serves the request")
+
+
+async def _describe_stream(body: ChatRequestModel) -> None:
+    """Takes one turn on a session and sends its tokens as they come."""
     raise AssertionError("OpenAPI reads this signature; the raw endpoint of the route serves the request")
