@@ -138,7 +138,9 @@ class CircuitBreaker:
             return False
         if permit.probe is None:
             return True
-        return self._probe_deadlines_s.pop(permit.probe, None) is not None
+        deadline_s = self._probe_deadlines_s.pop(permit.probe, None)
+        # Overdue, it counts for nothing even when nobody has asked for its place.
+        return deadline_s is not None and deadline_s > self._monotonic_s()
 
     def _reclaim(self, now_s: float) -> None:
         for probe, deadline_s in list(self._probe_deadlines_s.items()):

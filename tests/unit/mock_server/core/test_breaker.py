@@ -1,3 +1,5 @@
+"""What the rows of group B in tests/reliability do not say of the breaker."""
+
 from mock_server.core.breaker import BreakerConfig, BreakerState, CircuitBreaker, Permit, Refusal
 
 CLOSED, HALF_OPEN, OPEN = BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN
@@ -34,137 +36,6 @@ class Rig:
             self.breaker.succeed(self.permit())
 
 
-def test_b01_opens_on_exactly_the_fifth_consecutive_failure() -> None:
-    rig = Rig()
-    rig.fail(4)
-    assert rig.breaker.state is CLOSED
-    rig.fail()
-    assert rig.breaker.state is OPEN
-    assert rig.refusal() == Refusal(OPEN, 60.0)
-
-
-def test_b02_success_resets_the_count() -> None:
-    rig = Rig()
-    rig.fail(4)
-    rig.succeed()
-    rig.fail(4)
-    assert rig.breaker.state is CLOSED
-
-
-def test_b03_stays_open_until_the_timeout_has_passed() -> None:
-    rig = Rig()
-    rig.fail(5)
-    rig.now_s = 59.999
-    assert rig.refusal().state is OPEN
-    rig.now_s = 60.0
-    rig.permit()
-    assert rig.breaker.state is HALF_OPEN
-
-
-def test_b04_half_open_admits_three_of_a_thousand() -> None:
-    rig = Rig()
-    rig.fail(5)
-    rig.now_s = 60.0
-    answers = [rig.breaker.acquire() for _ in range(1000)]
-    assert sum(isinstance(answer, Permit) for answer in answers) == 3
-    refused = [answer for answer in answers if isinstance(answer, Refusal)]
-    assert len(refused) == 997
-    assert all(refusal.state is HALF_OPEN and refusal.retry_after_s > 0 for refusal in refused)
-
-
-def test_b05_closes_after_three_successes() -> None:
-    rig = Rig()
-    rig.fail(5)
-    rig.now_s = 60.0
-    rig.succeed(2)
-    assert rig.breaker.state is HALF_OPEN
-    rig.succeed()
-    assert rig.breaker.state is CLOSED
-    rig.fail(4)
-    assert rig.breaker.state is CLOSED, "failures from before the trip must not count"
-
-
-def test_b06_one_failure_reopens_and_restarts_the_timeout() -> None:
-    rig = Rig()
-    rig.fail(5)
-    rig.now_s = 60.0
-    rig.succeed(2)
-    rig.fail()
-    assert rig.breaker.state is OPEN
-    rig.now_s = 119.999
-    assert rig.refusal().state is OPEN
-    rig.now_s = 120.0
-    rig.permit()
-
-
-def test_b07_released_probe_gives_its_permit_back() -> None:
-    rig = Rig()
-    rig.fail(5)
-    rig.now_s = 60.0
-    probes = [rig.permit() for _ in range(3)]
-    rig.refusal()
-    rig.breaker.release(probes[0])
-    rig.permit()
-    rig.refusal()
-
-
-def test_b08_released_call_counts_as_nothing() -> None:
-    rig = Rig()
-    rig.fail(4)
-    rig.breaker.release(rig.permit())
-    assert rig.breaker.state is CLOSED
-    rig.fail()
-    assert rig.breaker.state is OPEN
-
-
-def test_b09_result_from_before_the_trip_is_ignored() -> None:
-    rig = Rig()
-    early = rig.permit()
-    rig.fail(5)
-    rig.breaker.succeed(early)
-    assert rig.breaker.state is OPEN
-    rig.now_s = 60.0
-    rig.permit()
-    rig.breaker.fail(early)
-    assert rig.breaker.state is HALF_OPEN
-
-
-def test_b10_breakers_are_isolated() -> None:
-    rigs = [Rig() for _ in range(10)]
-    rigs[3].fail(5)
-    assert [rig.breaker.state for rig in rigs].count(OPEN) == 1
-
-
-def test_b12_probe_that_never_ends_is_reclaimed_and_counts_for_nothing() -> None:
-    rig = Rig(half_open_max_calls=1, probe_timeout_s=10.0)
-    rig.fail(5)
-    rig.now_s = 60.0
-    lost = rig.permit()
-    rig.now_s = 69.9
-    assert rig.refusal().state is HALF_OPEN
-    rig.now_s = 70.0
-    rig.permit()
-    rig.breaker.fail(lost)
-    assert rig.breaker.state is HALF_OPEN
-
-
-def test_b13_events_are_the_transitions_and_a_broken_hook_changes_nothing() -> None:
-    rig = Rig()
-    rig.fail(5)
-    rig.now_s = 60.0
-    rig.succeed(3)
-    assert rig.moves == [(CLOSED, OPEN), (OPEN, HALF_OPEN), (HALF_OPEN, CLOSED)]
-
-    def broken(before: BreakerState, to: BreakerState) -> None:
-        raise RuntimeError
-
-    breaker = CircuitBreaker(BreakerConfig(failure_threshold=1), lambda: 0.0, broken)
-    permit = breaker.acquire()
-    assert isinstance(permit, Permit)
-    breaker.fail(permit)
-    assert breaker.state is OPEN
-
-
 def test_probe_settled_twice_counts_once() -> None:
     rig = Rig()
     rig.fail(5)
@@ -195,3 +66,39 @@ def test_reset_closes_it_from_any_state_and_forgets_failures_and_results_under_w
     assert rig.breaker.state is CLOSED
     rig.fail(4)
     assert rig.breaker.state is CLOSED
+
+
+def test_asking_why_takes_no_permit_and_moves_nothing() -> None:
+    rig = Rig(half_open_max_calls=1)
+    assert rig.breaker.refusal() is None
+    rig.fail(5)
+    assert rig.breaker.refusal() == Refusal(OPEN, 60.0)
+    rig.now_s = 60.0
+    assert [rig.breaker.refusal() for _ in range(3)] == [None] * 3
+    assert rig.breaker.state is OPEN
+    rig.permit()
+    assert rig.breaker.refusal() == Refusal(HALF_OPEN, 1.0)
+
+
+def test_full_half_open_says_when_the_oldest_probe_is_given_up() -> None:
+    rig = Rig(half_open_max_calls=2, probe_timeout_s=10.0)
+    rig.fail(5)
+    rig.now_s = 60.0
+    rig.permit()
+    rig.now_s = 69.5
+    rig.permit()
+    assert rig.refusal().retry_after_s == 0.5
+
+
+def test_an_overdue_probe_counts_for_nothing_whether_or_not_anybody_asked_meanwhile() -> None:
+    for has_asked in (True, False):
+        rig = Rig(half_open_max_calls=1, probe_timeout_s=10.0)
+        rig.fail(5)
+        rig.now_s = 60.0
+        late = rig.permit()
+        rig.now_s = 70.0
+        if has_asked:
+            rig.breaker.refusal()
+        rig.breaker.fail(late)
+        assert rig.breaker.state is HALF_OPEN
+        rig.permit()
