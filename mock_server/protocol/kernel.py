@@ -8,11 +8,15 @@ import struct
 import termios
 
 
-def set_send_buffer(transport: asyncio.BaseTransport, size_bytes: int) -> None:
-    """Bounds what the kernel holds for a client that does not read; the kernel counts twice that with its own."""
+def bound_buffers(transport: asyncio.BaseTransport, send_bytes: int, receive_bytes: int) -> None:
+    """Bounds what the kernel holds for a client that does not read, and of one that sends too much.
+
+    The kernel counts twice that with its own bookkeeping; left alone it grows either to megabytes.
+    """
     raw = transport.get_extra_info("socket")
     if raw is not None:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size_bytes)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
 
 
 def release(transport: asyncio.WriteTransport) -> None:

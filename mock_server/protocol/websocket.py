@@ -8,7 +8,6 @@ import asyncio
 import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any, cast
@@ -16,7 +15,7 @@ from typing import Any, cast
 from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -24,7 +23,8 @@ from websockets.server import ServerProtocol
 from mock_server.asgi import ClientGoneError, Message, Scope
 from mock_server.core.frames import PING, build_close_frame, build_frame, build_text_frame
 from mock_server.protocol.handshake import build_bad_handshake, build_response, build_scope
-from mock_server.protocol.kernel import release, set_send_buffer
+from mock_server.protocol.inbox import Inbox
+from mock_server.protocol.kernel import bound_buffers, release
 from mock_server.protocol.outbox import Outbox
 from mock_server.protocol.transport import TickTransport
 from mock_server.wire import WIRE, Listener, WireLimits
@@ -32,10 +32,10 @@ from mock_server.wire import WIRE, Listener, WireLimits
 # So little lies in the kernel that a slow reader gets to the close frame within the grace, and so much that a client
 # 50 ms away can be sent 300 KB/s: some 6,000 tokens a second.
 SEND_BUFFER_BYTES = 16_384
+# What a client may have on its way while its messages wait for their turn.
+RECEIVE_BUFFER_BYTES = 65_536
 # From a close frame until the socket is taken away from a client that neither reads nor answers.
 CLOSE_GRACE_S = 4.0
-# Parsed at once at most: it bounds how many tiny messages are held before the client is made to wait.
-_SLICE_BYTES = 1_024
 _PING = build_frame(PING, b"")
 _GOLDEN_RATIO = 0.618033988749895
 
@@ -77,13 +77,7 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
         self._response: Response | None = None
         self._refusal: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self._listener: Listener | None = None
-        # What came and the endpoint has not taken: messages, bytes not parsed, the message whose frames still come.
-        self._messages: deque[Message] = deque()
-        self._unparsed = b""
-        self._partial: bytearray | None = None
-        self._is_text = True
-        self._waiter: asyncio.Future[None] | None = None
-        self._is_reading = True
+        self._inbox = Inbox(self._conn, self._loop, self)
         self._was_heard = True
         self._was_pinged = False
         self._ping_timer: asyncio.TimerHandle | None = None
@@ -96,7 +90,7 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
             transport = transport.inner
         self._transport = cast(asyncio.Transport, transport)
         self._server_state.connections.add(cast(Any, self))
-        set_send_buffer(transport, SEND_BUFFER_BYTES)
+        bound_buffers(transport, SEND_BUFFER_BYTES, RECEIVE_BUFFER_BYTES)
         self._outbox = Outbox(self._transport, self._loop, self._on_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -108,6 +102,7 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
         self._ping_timer = self._grace_timer = None
         self._outbox.drop()
         self._end(CloseCode.ABNORMAL_CLOSURE)
+        self._inbox.lose()
         # The parser leads back to its owner: each connection would stay until the garbage collector came by.
         self._conn.parser = cast(Any, None)
 
@@ -125,8 +120,7 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._was_heard = True
-        self._unparsed = self._unparsed + data if self._unparsed else data
-        self._parse()
+        self._inbox.feed(data)
 
     def shutdown(self) -> None:
         """Told by uvicorn that the worker ends: an endpoint closes once nothing of it runs any more."""
@@ -135,78 +129,10 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
         else:
             self.close(CloseCode.SERVICE_RESTART, "service restart")
 
-    # From the client.
+    # What the inbox tells.
 
-    def _parse(self) -> None:
-        """Parses until there is a message for the endpoint; the rest waits, and so does the client."""
-        while self._unparsed and (not self._messages or self._stage is Stage.CLOSING):
-            piece, self._unparsed = self._unparsed[:_SLICE_BYTES], self._unparsed[_SLICE_BYTES:]
-            self._conn.receive_data(piece)
-            for event in self._conn.events_received():
-                if isinstance(event, Request):
-                    self._begin(event)
-                else:
-                    self._take(cast(Frame, event))
-            if self._conn.handshake_exc is not None and self._stage is Stage.HANDSHAKE:
-                self._refuse(build_bad_handshake(400, time.time()))
-            elif self._conn.parser_exc is not None and self._stage is Stage.OPEN:
-                self._fail()
-        if self._messages and self._is_reading and self._stage is Stage.OPEN and not self._transport.is_closing():
-            self._is_reading = False
-            self._transport.pause_reading()
-
-    def _go_on_reading(self) -> None:
-        if not self._is_reading and not self._transport.is_closing():
-            self._is_reading = True
-            # Answers to a ping may lie unread: as long as we did not read, silence says nothing.
-            self._was_heard = True
-            self._transport.resume_reading()
-
-    def _take(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.PING:
-            self._outbox.answer_ping(b"".join(self._conn.data_to_send()))
-        elif frame.opcode is Opcode.CLOSE:
-            self._take_close()
-        elif frame.opcode is not Opcode.PONG and self._stage is Stage.OPEN:
-            self._take_data(frame)
-
-    def _take_data(self, frame: Frame) -> None:
-        if frame.opcode is not Opcode.CONT:
-            self._is_text = frame.opcode is Opcode.TEXT
-        if self._partial is None and frame.fin:
-            data = bytes(frame.data)
-        else:
-            if self._partial is None:
-                self._partial = bytearray()
-            self._partial += frame.data
-            if not frame.fin:
-                return
-            data, self._partial = bytes(self._partial), None
-        if not self._is_text:
-            self._push({"type": "websocket.receive", "bytes": data})
-            return
-        try:
-            self._push({"type": "websocket.receive", "text": data.decode()})
-        except UnicodeDecodeError:
-            self._conn.fail(CloseCode.INVALID_DATA, "not UTF-8")
-            self._fail()
-
-    def _take_close(self) -> None:
-        if self._stage is Stage.OPEN:
-            assert self._conn.close_rcvd is not None
-            self._start_closing()
-            self._outbox.drop(b"".join(self._conn.data_to_send()))
-            self._end(self._conn.close_rcvd.code)
-        self._transport.close()
-
-    def _push(self, message: Message) -> None:
-        self._messages.append(message)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    # The application.
-
-    def _begin(self, request: Request) -> None:
+    def on_request(self, request: Request) -> None:
+        """Hands the handshake to the application, or refuses it."""
         response = self._conn.accept(request)
         if response.status_code != 101:
             self._refuse(build_bad_handshake(response.status_code, time.time()))
@@ -216,15 +142,46 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
         scope = build_scope(request, self._config.root_path, self._app_state, extensions)
         scope["scheme"] = "ws"
         scope["client"], scope["server"] = get_remote_addr(self._transport), get_local_addr(self._transport)
-        self._push({"type": "websocket.connect"})
+        self._inbox.push({"type": "websocket.connect"})
         task = self._loop.create_task(self._run(scope))
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
 
+    def on_ping(self) -> None:
+        """Answers it."""
+        self._outbox.answer_ping(b"".join(self._conn.data_to_send()))
+
+    def on_close(self) -> None:
+        """Answers a close frame, or takes it for the answer to ours; then the server is the first to end."""
+        if self._stage is Stage.OPEN:
+            assert self._conn.close_rcvd is not None
+            self._start_closing()
+            self._outbox.drop(b"".join(self._conn.data_to_send()))
+            self._end(self._conn.close_rcvd.code)
+        self._transport.close()
+
+    def on_failure(self) -> None:
+        """Sends the close frame the parser asks for and half-closes.
+
+        What still comes is read and thrown away for the grace: closing on unread bytes would be a reset, which may
+        overtake the close frame.
+        """
+        if self._stage is Stage.HANDSHAKE:
+            self._refuse(build_bad_handshake(400, time.time()))
+            return
+        assert self._conn.close_sent is not None
+        self._outbox.drop(b"".join(self._conn.data_to_send()))
+        self._start_closing()
+        self._end(self._conn.close_sent.code)
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+
+    # The application.
+
     async def _run(self, scope: Scope) -> None:
         code = CloseCode.NORMAL_CLOSURE
         try:
-            await self._config.loaded_app(scope, self.receive, self.send)
+            await self._config.loaded_app(scope, self._inbox.receive, self.send)
         except ClientGoneError:
             pass
         except asyncio.CancelledError:
@@ -235,22 +192,6 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
             code = CloseCode.INTERNAL_ERROR
         finally:
             self.close(code, "")
-
-    async def receive(self) -> Message:
-        """Returns the next ASGI event; reading goes on when all that came is taken."""
-        while not self._messages:
-            if self._stage is Stage.CLOSING or self._stage is Stage.LOST:
-                return {"type": "websocket.disconnect", "code": CloseCode.ABNORMAL_CLOSURE}
-            if self._unparsed:
-                self._parse()
-                continue
-            self._go_on_reading()
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return self._messages.popleft()
 
     def attach(self, listener: Listener, limits: WireLimits) -> None:
         """Sets whom to tell, and the bounds."""
@@ -287,6 +228,7 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
             self._conn.send_response(self._response)
             self._response = None
             self._stage = Stage.OPEN
+            self._inbox.transport = self._transport
             self._transport.write(b"".join(self._conn.data_to_send()))
             self._start_pinging()
         elif kind == "websocket.http.response.start":
@@ -315,8 +257,7 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
         self._ping_timer = None
         if self._stage is not Stage.OPEN:
             return
-        is_waited_for = not self._is_reading or self._outbox.is_blocked
-        if self._was_pinged and not self._was_heard and not is_waited_for:
+        if self._was_pinged and not self._was_heard and not self._inbox.has_held and not self._outbox.is_blocked:
             self._conn.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
             self._stage = Stage.CLOSING
             self._outbox.drop(b"".join(self._conn.data_to_send()))
@@ -324,6 +265,7 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
             self._transport.abort()
             return
         self._was_heard = False
+        self._inbox.has_held = not self._inbox.is_reading
         self._was_pinged = not self._outbox.is_ended and not self._outbox.is_blocked
         if self._was_pinged:
             self._transport.write(_PING)
@@ -342,7 +284,8 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
             self._outbox.append_last(b"".join(self._conn.data_to_send()))
             self._start_closing(self._outbox.limits.send_timeout_s if self._outbox.waiting else 0.0)
             self._end(code)
-            self._parse()
+            # The client's close frame may have come already, behind messages nobody will answer.
+            self._inbox.feed(b"")
 
     def _on_slow(self, reason: str) -> None:
         """Closes past what waits; a client that begins to read within the grace sees 1008."""
@@ -358,19 +301,6 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
         self._start_closing()
         self._end(CloseCode.POLICY_VIOLATION)
 
-    def _fail(self) -> None:
-        """Sends the close frame the parser asks for and half-closes.
-
-        What still comes is read and thrown away for the grace: closing on unread bytes would be a reset, which may
-        overtake the close frame.
-        """
-        assert self._conn.close_sent is not None
-        self._outbox.drop(b"".join(self._conn.data_to_send()))
-        self._start_closing()
-        self._end(self._conn.close_sent.code)
-        if not self._transport.is_closing():
-            self._transport.write_eof()
-
     def _refuse(self, answer: bytes) -> None:
         self._start_closing()
         self._end(CloseCode.ABNORMAL_CLOSURE)
@@ -381,16 +311,13 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
     def _start_closing(self, more_s: float = 0.0) -> None:
         """Sees to it that the socket is free after the grace, whatever the client does."""
         self._stage = Stage.CLOSING
-        self._partial = None
-        self._go_on_reading()
         if self._grace_timer is not None:
             self._grace_timer.cancel()
         self._grace_timer = self._loop.call_later(CLOSE_GRACE_S + more_s, release, self._transport)
 
     def _end(self, code: int) -> None:
         """Tells the endpoint, once, that it is over; messages of a client that left are not answered."""
-        self._messages.clear()
-        self._push({"type": "websocket.disconnect", "code": code})
+        self._inbox.end(code)
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.on_end()

@@ -46,6 +46,24 @@ def build_frame(opcode: int, payload: bytes, *, is_masked: bool = True, first: i
     return head + key + mask(payload, key) if is_masked else head + payload
 
 
+def take_frame(buffer: bytearray) -> Frame | None:
+    """Takes the first whole frame of a server out of `buffer`."""
+    if len(buffer) < 2:
+        return None
+    length, start = buffer[1] & 0x7F, 2
+    assert not buffer[1] & 0x80, "a server masks no frame"
+    if length >= 126:
+        size = 2 if length == 126 else 8
+        if len(buffer) < 2 + size:
+            return None
+        length, start = int.from_bytes(buffer[2 : 2 + size], "big"), 2 + size
+    if len(buffer) < start + length:
+        return None
+    frame = Frame(buffer[0] & 0x0F, bytes(buffer[start : start + length]))
+    del buffer[: start + length]
+    return frame
+
+
 @dataclass
 class RawWebSocket:
     """One connection; `status` is what the handshake was answered with."""
@@ -105,28 +123,11 @@ class RawWebSocket:
 
     def read_frame(self, at_most_bytes: int = 65_536) -> Frame | None:
         """Returns the next frame, None at the end of the stream; raises on a reset and on a time-out."""
-        while (frame := self._take_frame()) is None:
+        while (frame := take_frame(self._buffer)) is None:
             data = self.sock.recv(at_most_bytes)
             if not data:
                 return None
             self._buffer += data
-        return frame
-
-    def _take_frame(self) -> Frame | None:
-        buffer = self._buffer
-        if len(buffer) < 2:
-            return None
-        length, start = buffer[1] & 0x7F, 2
-        assert not buffer[1] & 0x80, "a server masks no frame"
-        if length >= 126:
-            size = 2 if length == 126 else 8
-            if len(buffer) < 2 + size:
-                return None
-            length, start = int.from_bytes(buffer[2 : 2 + size], "big"), 2 + size
-        if len(buffer) < start + length:
-            return None
-        frame = Frame(buffer[0] & 0x0F, bytes(buffer[start : start + length]))
-        del buffer[: start + length]
         return frame
 
     def read_message(self) -> dict[str, Any]:
