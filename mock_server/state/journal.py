@@ -1,13 +1,13 @@
 """Turns that memory took while Redis did not answer, until Redis holds them; knows no Redis and reads no clock.
 
 Whether a save that was sent and not answered has been applied cannot be asked, but it can be seen. A save is all
-or nothing, and goes only over the state it was computed from: its base, known by `created_at` and `version`. So if a
+or nothing, and goes only over the state it was computed from: its base, known by `version` and the two times. So if a
 save of n turns was applied, Redis holds a session of the same `created_at`, and version base + n is the last of them.
-While the stored session is at that very version, `updated_at` says whether that turn is ours, to a microsecond; when
-others went on from there, the pair of messages at that version's place does. If so many followed that the pair has
-left the history, ours would have left it too, and nothing is to be done. A save that Redis runs later still, when all
-has been copied, finds another version and changes nothing; one that it runs in between makes the copy's own
-compare-and-set fail, and what is found then is looked at anew.
+The pair of messages at that version's place says whether that turn is ours, and so does `updated_at`, to a
+microsecond, while the stored session is at that very version. If so many followed that the pair has left the history,
+ours would have left it too, and nothing is to be done. A save that Redis runs later still, when all has been copied,
+finds another state and changes nothing; one that it runs in between makes the copy's own compare-and-set fail, and
+what is found then is looked at anew.
 """
 
 import asyncio
@@ -52,10 +52,12 @@ class Entry:
         """
         if found is None:
             return False
-        applied = next((attempt for attempt in self.attempts if _is_applied(found, attempt, self.turns)), None)
+        attempts = [attempt for attempt in self.attempts if _is_applied(found, attempt, self.turns)]
         self.seen = found
-        if applied is None:
+        if not attempts:
             return False
+        # A later attempt begins with the turns of an earlier one: what holds all of them holds those too.
+        applied = max(attempts, key=lambda attempt: attempt.count)
         del self.turns[: applied.count]
         self.attempts.clear()
         return not applied.base.version
@@ -118,8 +120,8 @@ def _is_applied(found: Session, attempt: Attempt, turns: Sequence[Dated]) -> boo
     if found.created_at != attempt.base.created_at or found.version < version:
         return False
     turn, now = turns[attempt.count - 1]
-    if found.version == version:
-        return found.updated_at == now
+    if found.version == version and found.updated_at != now:
+        return False
     try:
         messages = read_messages(found)
     except msgspec.DecodeError:

@@ -110,4 +110,5 @@ class RedisSessions:
 
 
 def _beginning(session: Session) -> str:
-    return f'{{"version":{session.version},"created_at":"{session.created_at}"'
+    # With the time, which tells two states of one version apart: after a loss of data there may be such.
+    return f'{{"version":{session.version},"created_at":"{session.created_at}","updated_at":"{session.updated_at}"'

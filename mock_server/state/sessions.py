@@ -30,9 +30,9 @@ class Dated(NamedTuple):
 
 
 class Session(msgspec.Struct, frozen=True, gc=False):
-    """A conversation. `version` counts saved turns; with `created_at` it says which state a writer has seen.
+    """A conversation. `version` counts saved turns; with the two times it says which state a writer has seen.
 
-    These two come first: the script that saves compares the beginning of the stored text. `messages` is a JSON list
+    These three come first: the script that saves compares the beginning of the stored text. `messages` is a JSON list
     and stays text, since no turn reads the words of earlier ones; `tokens` has one entry for each of them.
     """
 
