@@ -12,7 +12,7 @@ from mock_server.state.link import AwayError
 from mock_server.state.sessions import Message, Session, Turn
 
 NOW = "2026-01-01T00:00:00.000000Z"
-APPLIED, LOST, LATE, REFUSED = "applied", "lost", "late", "refused"
+APPLIED, LOST, LATE = "applied", "lost", "late"
 
 
 def build_turn(text: str) -> Turn:
@@ -20,16 +20,16 @@ def build_turn(text: str) -> Turn:
 
 
 class FakeRedis:
-    """Stands for a Coalescer. `cuts` says what becomes of the next saves, whose replies are all lost:
+    """Stands for a Coalescer. `cuts` says what becomes of the next saves; None is nothing.
 
-    applied, lost on the way, applied late (by `deliver`), or refused by a server that cannot serve.
+    The others lose their reply: applied, lost on the way, or applied late (by `deliver`). Replies wait for `gate`.
     """
 
     def __init__(self, data: dict[str, bytes] | None = None, outage: Outage | None = None):
         self.data: dict[str, bytes] = {} if data is None else data
         self.outage = outage or Outage()
         self.is_up = True
-        self.cuts: deque[str] = deque()
+        self.cuts: deque[str | None] = deque()
         self.late: list[Callable[[], None]] = []
         self.gate: asyncio.Event | None = None
         self.saves = 0
@@ -42,9 +42,10 @@ class FakeRedis:
         assert parts[0] == "EVALSHA"
         if parts[2] == 1:
             return len(self.data)
+        reply = self._save(parts[3], parts[5].encode(), parts[6])
         if self.gate is not None:
             await self.gate.wait()
-        return self._save(parts[3], parts[5].encode(), parts[6])
+        return reply
 
     def _save(self, key: str, expected: bytes, value: bytes) -> Any:
         self.saves += 1

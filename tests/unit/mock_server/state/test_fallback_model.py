@@ -57,8 +57,8 @@ class Outages(RuleBasedStateMachine):
         asyncio.run(take())
         self.acknowledged[session_id, worker].append(str(number))
 
-    @rule(worker=WORKERS, cuts=st.lists(st.sampled_from((APPLIED, LOST, LATE)), min_size=1, max_size=2))
-    def cut_next_saves(self, worker: int, cuts: list[str]) -> None:
+    @rule(worker=WORKERS, cuts=st.lists(st.sampled_from((None, APPLIED, LOST, LATE)), min_size=1, max_size=2))
+    def cut_next_saves(self, worker: int, cuts: list[str | None]) -> None:
         self.redis[worker].cuts.extend(cuts)
 
     @rule()

@@ -120,6 +120,47 @@ async def test_a_save_that_left_the_history_since_is_not_appended_after_newer_tu
     assert rig.stored("s") == ["b", "c"]
 
 
+async def test_a_save_cut_off_after_others_came_first_follows_them() -> None:
+    rig = Rig()
+    other = Rig(FakeRedis(rig.redis.data), number=1)
+    await rig.turns("s", "1")
+    seen = await rig.sessions.load("s")
+    assert seen is not None
+    await other.turns("s", "2")
+    rig.redis.cuts.extend([None, APPLIED])
+    assert (await rig.sessions.append("s", seen, build_turn("3"), "2026-01-02")).is_degraded
+    assert asked(await rig.sessions.load("s")) == ["1", "2", "3"]
+    await rig.recover()
+    assert rig.stored("s") == ["1", "2", "3"]
+
+
+async def test_the_same_words_in_a_session_that_others_began_are_not_ours() -> None:
+    rig = Rig()
+    other = Rig(FakeRedis(rig.redis.data), number=1)
+    rig.redis.cuts.append(LOST)
+    await rig.turns("s", "hello")
+    await other.turns("s", "hello", "bye")
+    await rig.recover()
+    assert rig.stored("s") == ["hello", "bye", "hello"]
+
+
+async def test_two_memories_of_a_history_that_redis_lost_do_not_overwrite_one_another() -> None:
+    one = Rig()
+    two = Rig(FakeRedis(one.redis.data), number=1)
+    await one.turns("s", "1")
+    # One goes on from the first turn, two from the second; then Redis loses both.
+    one.redis.cuts.append(LOST)
+    await one.turns("s", "mine")
+    await two.turns("s", "2")
+    two.redis.cuts.append(LOST)
+    await two.turns("s", "theirs")
+    one.redis.data.clear()
+    await one.recover()
+    assert one.stored("s") == ["1", "mine"]
+    await two.recover()
+    assert one.stored("s") == ["1", "mine", "theirs"]
+
+
 async def test_a_copy_that_is_cut_off_is_found_again_however_often() -> None:
     rig = Rig()
     await rig.turns("s", "0")
@@ -145,7 +186,7 @@ async def test_a_copy_that_is_cancelled_is_found_again() -> None:
     copying = asyncio.create_task(rig.sessions.copy_back())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    rig.redis.gate.set()
+    assert rig.stored("s") == ["1"], "applied, and its reply is on the way"
     copying.cancel()
     await asyncio.gather(copying, return_exceptions=True)
     rig.redis.gate = None
