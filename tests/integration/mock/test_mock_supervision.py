@@ -40,6 +40,7 @@ def test_f03_sighup_replaces_the_workers_and_each_is_still_one_of_ours(
     wait_until(lambda: len(mock.worker_pids()) == 2 and mock.is_ready(), "both workers serve")
     first = mock.worker_pids()
     assert {mock.chat(f"s{number}").status for number in range(40)} == {200}
+    wait_until(lambda: mock.sample("consoul_pool_connections_max", pool="provider") == 200, "pools of both")
     mock.process.send_signal(signal.SIGHUP)
     mock.process.send_signal(signal.SIGTTIN)
 
@@ -49,6 +50,7 @@ def test_f03_sighup_replaces_the_workers_and_each_is_still_one_of_ours(
     wait_until(are_replaced, "both workers replaced")
     assert {mock.chat(f"s{number}").status for number in range(40)} == {200}
     assert mock.sample("consoul_request_total", endpoint="/chat", method="POST", status="200") == 80
+    wait_until(lambda: mock.sample("consoul_pool_connections_max", pool="provider") == 200, "no gauge of the old")
     assert {labels for name, labels in mock.scrape() if name == "consoul_process_open_fds"} == {
         (("worker", "0"),),
         (("worker", "1"),),
