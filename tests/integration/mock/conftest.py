@@ -91,6 +91,11 @@ class RedisServer:
     def url(self, database: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{database}"
 
+    def refusals(self, command: str) -> int:
+        """Returns how many times a command was rejected before it ran."""
+        stats: Any = self.client().info("commandstats")
+        return int(stats.get(f"cmdstat_{command}", {}).get("rejected_calls", 0))
+
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
