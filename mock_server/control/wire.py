@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from mock_server.core.ledger import Entry
 from mock_server.services.consoul.provider import ProviderConfig
 
 # A command is small; an answer may hold many entries of the ledger.
@@ -94,6 +95,14 @@ class Desired(msgspec.Struct, frozen=True):
 
     revision: int
     configs: dict[str, ProviderConfig]
+
+
+_entry_encoder = msgspec.json.Encoder(enc_hook=list)
+
+
+def encode_kept(number: int, entry: Entry) -> msgspec.Raw:
+    """Returns an entry of the ledger as it goes into a page; its runs are lists of [seconds, number of tokens]."""
+    return msgspec.Raw(_entry_encoder.encode({"number": number, "entry": entry}))
 
 
 def socket_path(folder: Path, pid: int) -> Path:

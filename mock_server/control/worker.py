@@ -25,6 +25,7 @@ from mock_server.control.wire import (
     ReadLedger,
     Refused,
     ResetBreakers,
+    encode_kept,
     read_desired,
     socket_path,
 )
@@ -94,7 +95,7 @@ class Commands:
             if len(page) == command.limit or size_bytes > PAGE_LIMIT_BYTES:
                 read_to = number - 1
                 break
-            page.append(msgspec.Raw(msgspec.json.encode({"number": number, "entry": entry})))
+            page.append(encode_kept(number, entry))
             size_bytes += len(bytes(page[-1]))
         return LedgerPage(self._worker, first, last, ledger.capacity, max(read_to, command.after), page)
 

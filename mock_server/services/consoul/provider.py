@@ -132,7 +132,7 @@ class SimulatedProvider:
             raise
         if entry is not None:
             if emit is None:
-                entry.sent_s.append((self._monotonic_s() - started_s, plan.tokens))
+                entry.sent_s.append(self._monotonic_s() - started_s, plan.tokens)
             entry.outcome = "completed"
         return Completion(build_answer(plan.tokens, plan.tokens), plan.tokens)
 
@@ -179,7 +179,7 @@ class SimulatedProvider:
             # A timer may fire a little early: the token it was set for is due.
             due = max(sent + 1, min(count, count_due(plan, now_s - begun_s)))
             if entry is not None:
-                entry.sent_s.append((now_s - started_s, due - sent))
+                entry.sent_s.append(now_s - started_s, due - sent)
             await emit(tokens[sent:due])
             sent = due
             if sent == count:

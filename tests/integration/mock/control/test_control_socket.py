@@ -29,7 +29,7 @@ from mock_server.control.wire import (
 )
 from mock_server.control.worker import Commands, ControlSocket, Parts
 from mock_server.control.workers import Workers
-from mock_server.core.ledger import Entry, Ledger
+from mock_server.core.ledger import Entry, Ledger, Runs
 from mock_server.errors import WorkerSilentError
 from mock_server.services.consoul.connections import Connections
 from mock_server.services.consoul.providers import Providers
@@ -143,7 +143,7 @@ async def test_a_page_larger_than_any_buffer_arrives_whole(tmp_path: Path) -> No
     ledger = Ledger(400)
     runs = [(number / 100, 1) for number in range(1000)]
     for _ in range(400):
-        ledger.record(Entry("r", "sse", "openai", "gpt-4", 1.0, 0.0, 0.01, 1000, sent_s=runs))
+        ledger.record(Entry("r", "sse", "openai", "gpt-4", 1.0, 0.0, 0.01, 1000, sent_s=Runs(runs)))
     _, control = create_socket(tmp_path, ledger)
     async with control:
         command = ReadLedger(0, 400)
@@ -161,6 +161,16 @@ def test_a_silent_worker_makes_the_ledger_refuse_rather_than_be_a_part(
     with listening(tmp_path, None), pytest.raises(WorkerSilentError) as caught:
         plane.read_ledger("")
     assert caught.value.message.startswith(f"worker 3 (pid {OTHER_PID}): no answer within 0.2 s")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_could_not_even_be_asked_has_not_done_it(tmp_path: Path) -> None:
+    def fail(pid: int) -> Describe:
+        raise RuntimeError(pid)
+
+    with listening(tmp_path, None):
+        answers = Workers(tmp_path, dict).ask(fail, Description, 1)
+    assert (answers.given, answers.silent) == ({}, {OTHER_PID: "it could not be asked"})
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from mock_server.control.wire import (
 from mock_server.control.worker import Commands, Parts
 from mock_server.core.breaker import BreakerConfig, BreakerState, CircuitBreaker, Permit
 from mock_server.core.latency import PROFILES
-from mock_server.core.ledger import Entry, Ledger
+from mock_server.core.ledger import Entry, Ledger, Runs
 from mock_server.core.models import PROVIDERS
 from mock_server.environment import load_settings
 from mock_server.services.consoul.connections import Connections
@@ -143,11 +144,13 @@ async def test_a_page_is_bounded_in_bytes_too(rig: Rig, monkeypatch: pytest.Monk
 
 
 async def test_an_entry_says_everything(rig: Rig) -> None:
-    entry = Entry("r", "sse", "openai", "gpt-4", 1.5, 0.25, 0.01, 7, "provider-error", 0.1, [(0.25, 1)], "failed")
+    entry = Entry(
+        "r", "sse", "openai", "gpt-4", 1.5, 0.25, 0.01, 7, "provider-error", 0.1, Runs([(0.25, 1)]), "failed"
+    )
     rig.ledger.record(entry)
     _, page = await rig.read()
-    kept = msgspec.json.decode(page.entries[0])
-    assert msgspec.convert(kept["entry"], Entry) == entry
+    said = msgspec.json.decode(page.entries[0])["entry"]
+    assert said == dataclasses.asdict(entry) | {"sent_s": [[0.25, 1]]}
 
 
 async def test_clearing_the_ledger_and_resetting_breakers(rig: Rig) -> None:

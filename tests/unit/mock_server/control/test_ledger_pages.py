@@ -1,26 +1,24 @@
 import dataclasses
 
-import msgspec
 import pytest
 
 from mock_server.control.ledger_pages import LedgerQuery, merge_pages, parse_query
-from mock_server.control.wire import LedgerPage, ReadLedger
-from mock_server.core.ledger import Entry
+from mock_server.control.wire import LedgerPage, ReadLedger, encode_kept
+from mock_server.core.ledger import Entry, Runs
 from mock_server.errors import InvalidContentError
 
 
 def build_page(worker: int, starts: dict[int, float], first: int = 1, last: int = 0, read_to: int = 0) -> LedgerPage:
     """`starts` is number → start of the entries the worker returned."""
-    entries = [
-        msgspec.Raw(msgspec.json.encode({"number": number, "entry": build_entry(started_s)}))
-        for number, started_s in starts.items()
-    ]
+    entries = [encode_kept(number, build_entry(started_s)) for number, started_s in starts.items()]
     last = last or max(starts, default=0)
     return LedgerPage(worker, first, last, 10, read_to or last, entries)
 
 
 def build_entry(started_s: float) -> Entry:
-    return Entry(f"r{started_s}", "http", "openai", "gpt-4", started_s, 0.5, 0.1, 3, sent_s=[(0.5, 1), (0.7, 2)])
+    return Entry(
+        f"r{started_s}", "http", "openai", "gpt-4", started_s, 0.5, 0.1, 3, sent_s=Runs([(0.5, 1), (0.7, 2)])
+    )
 
 
 def test_the_query_of_no_words_is_for_the_first_thousand() -> None:

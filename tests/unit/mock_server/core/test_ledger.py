@@ -1,4 +1,7 @@
-from mock_server.core.ledger import Entry, Ledger
+import gc
+import sys
+
+from mock_server.core.ledger import Entry, Ledger, Runs
 
 
 def fill(ledger: Ledger, count: int) -> None:
@@ -43,3 +46,14 @@ def test_what_is_returned_stays_whole_while_more_is_recorded() -> None:
     kept = ledger.newer()
     fill(ledger, 3)
     assert [number for number, _ in kept] == [1, 2, 3]
+
+
+def test_runs_are_read_as_they_were_added_and_take_little() -> None:
+    runs = Runs([(0.1, 1)])
+    runs.append(0.30000000000000004, 4096)
+    assert list(runs) == list(runs) == [(0.1, 1), (0.30000000000000004, 4096)]
+    assert [type(count) for _, count in runs] == [int, int]
+    for number in range(10_000):
+        runs.append(number / 7, 1)
+    tracked = gc.get_referents(runs)
+    assert sum(map(sys.getsizeof, tracked)) < 10_000 * 20

@@ -70,7 +70,7 @@ def test_tokens_come_at_their_moments_and_join_to_the_answer(bench: Bench) -> No
     assert len(completion.text.split()) == completion.tokens == 5
     (entry,) = bench.entries()
     assert (entry.first_token_s, entry.between_tokens_s, entry.tokens) == (1.0, 0.25, 5)
-    assert entry.sent_s == [(1.0, 1), (1.25, 1), (1.5, 1), (1.75, 1), (2.0, 1)]
+    assert list(entry.sent_s) == [(1.0, 1), (1.25, 1), (1.5, 1), (1.75, 1), (2.0, 1)]
     assert (entry.outcome, entry.waited_s, entry.fault) == ("completed", 0.0, None)
 
 
