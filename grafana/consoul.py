@@ -12,6 +12,10 @@ def _latency(quantile: float) -> str:
     )
 
 
+def _stream_latency(metric: str) -> str:
+    return f"histogram_quantile(0.95, sum by (le, transport) (rate({metric}_bucket[$__rate_interval])))"
+
+
 REQUESTS = Row(
     "Requests",
     (
@@ -60,6 +64,36 @@ REQUESTS = Row(
             "Requests being worked on at the moment of the scrape.",
             "short",
             (Query("sum(consoul_requests_in_flight)", "in flight"),),
+        ),
+    ),
+)
+
+STREAMS = Row(
+    "Streams and connections",
+    (
+        Panel(
+            "Time to first token",
+            "From a request to its first token, 95th percentile by transport.",
+            "s",
+            (Query(_stream_latency("consoul_time_to_first_token_seconds"), "{{transport}} p95"),),
+        ),
+        Panel(
+            "Time between tokens",
+            "From one token to the next, 95th percentile by transport.",
+            "s",
+            (Query(_stream_latency("consoul_inter_token_latency_seconds"), "{{transport}} p95"),),
+        ),
+        Panel(
+            "WebSockets and slow clients",
+            "Open WebSockets, and clients closed in the last moments because they read too slowly, by cause.",
+            "short",
+            (
+                Query("sum(consoul_websocket_connections)", "open"),
+                Query(
+                    "sum by (reason) (increase(consoul_slow_client_disconnects_total[$__rate_interval]))",
+                    "closed: {{reason}}",
+                ),
+            ),
         ),
     ),
 )
@@ -143,6 +177,26 @@ PROTECTION = Row(
             limits=(1, 1),
             states={0: _HEALTHY, 1: _DEGRADED},
         ),
+        Panel(
+            "Sessions at risk and recoveries",
+            "Sessions with turns that only memory holds while Redis is away, and workers that went back to Redis.",
+            "short",
+            (
+                Query("sum(consoul_redis_sessions_at_risk)", "at risk"),
+                Query("sum(increase(consoul_redis_recovered_total[$__rate_interval]))", "recoveries"),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Dead sessions collected",
+            "Sessions without an end that the collection deletes from Redis, and its cycles, each second.",
+            "cps",
+            (
+                Query("sum(rate(consoul_session_gc_deleted_total[$__rate_interval]))", "deleted"),
+                Query("sum(rate(consoul_session_gc_duration_seconds_count[$__rate_interval]))", "cycles"),
+            ),
+            width=12,
+        ),
     ),
 )
 
@@ -155,18 +209,21 @@ WORKERS = Row(
             "short",
             (
                 # A gauge that only grows: its slope, and never below 0 when a worker is replaced.
-                Query("clamp_min(deriv(consoul_process_cpu_seconds[$__rate_interval]), 0)", "worker {{worker}}"),
+                Query(
+                    "clamp_min(deriv(consoul_process_cpu_seconds[$__rate_interval]), 0)",
+                    "{{instance}} worker {{worker}}",
+                ),
             ),
         ),
         Panel(
             "Memory by worker",
             "Resident memory of each worker process.",
             "bytes",
-            (Query("consoul_process_resident_memory_bytes", "worker {{worker}}"),),
+            (Query("consoul_process_resident_memory_bytes", "{{instance}} worker {{worker}}"),),
         ),
         Panel(
             "Pools in use",
-            "Share of the places of each pool that is in use; orange from half, red from 80 %.",
+            "Share of the places of each pool that is in use, of all instances; orange from half, red from 80 %.",
             "percentunit",
             (
                 Query(
@@ -178,6 +235,25 @@ WORKERS = Row(
             limits=(0.5, 0.8),
             maximum=1,
         ),
+        Panel(
+            "Pauses for Python's garbage collection",
+            "Share of its time that a worker stands still for a collection, by generation; the worst instance.",
+            "percentunit",
+            (
+                Query(
+                    "max by (generation) (rate(consoul_gc_pause_seconds_sum[$__rate_interval]))",
+                    "generation {{generation}}",
+                ),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Requests by instance",
+            "Requests answered each second by each Consoul server; behind a proxy they should be alike.",
+            "reqps",
+            (Query("sum by (instance) (rate(consoul_request_total[$__rate_interval]))", "{{instance}}"),),
+            width=12,
+        ),
     ),
 )
 
@@ -186,5 +262,5 @@ DASHBOARD = Dashboard(
     "Consoul",
     "What the Consoul service did, as its metrics tell: requests, latency, errors, sessions, limits, breaker, Redis.",
     ("load-lab", "consoul"),
-    (REQUESTS, WORK, PROTECTION, WORKERS),
+    (REQUESTS, STREAMS, WORK, PROTECTION, WORKERS),
 )

@@ -75,6 +75,9 @@ def _send_requests(port: int, count: int) -> int:
         headers = {"Content-Type": "application/json", "X-API-Key": key}
         connection.request("POST", "/chat", body if number % 10 else "{}", headers)
         connection.getresponse().read()
+        if number % 5 == 0:
+            connection.request("POST", "/chat/stream", json.dumps({"session_id": "s", "message": "hello"}), headers)
+            connection.getresponse().read()
         if number % 20 == 0:
             connection.request("GET", "/health")
             connection.getresponse().read()
@@ -93,7 +96,7 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     configuration["rule_files"] = [str(ROOT / "prometheus" / "rules" / "*.yml")]
     configuration["scrape_configs"][0]["static_configs"] = [{"targets": [f"{HOST}:{metrics}"]}]
     configuration["scrape_configs"] = configuration["scrape_configs"][:1]
-    (folder / "token").write_text("of this test")
+    (folder / "token").write_text("a-token-of-this-test-only")
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("CONSOUL_", "MOCK_"))},
@@ -149,7 +152,7 @@ def test_every_panel_query_returns_data(prometheus_url: str, expression: str) ->
     assert any(sample["value"][1] != "NaN" for sample in series)
 
 
-@pytest.mark.parametrize("name", ["HighLatency", "RedisUnavailable", "CircuitBreakerOpen"])
+@pytest.mark.parametrize("name", ["HighLatency", "RedisUnavailable", "CircuitBreakerOpen", "SlowClients"])
 def test_prometheus_loaded_the_alerts_and_none_is_active_on_a_healthy_lab(prometheus_url: str, name: str) -> None:
     answer = json.loads(_get(f"{prometheus_url}/api/v1/rules?type=alert"))
     (rule,) = (rule for group in answer["data"]["groups"] for rule in group["rules"] if rule["name"] == name)
