@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from fastapi.responses import HTMLResponse
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -41,6 +42,7 @@ from mock_server.services.consoul.chat import PATH as CHAT_PATH
 from mock_server.services.consoul.chat import ChatEndpoint
 from mock_server.services.consoul.connections import Connections
 from mock_server.services.consoul.conversation import Conversation
+from mock_server.services.consoul.docs import build_page
 from mock_server.services.consoul.guard import DEFAULT_TIER, Guard
 from mock_server.services.consoul.metronome import Metronome, SleepUntil
 from mock_server.services.consoul.pool import ProviderPool
@@ -129,9 +131,13 @@ def create_app(
             control,
         ),
         redirect_slashes=False,
+        # Those of the framework load their parts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
         exception_handlers={HTTPException: _translate},
     )
-    add_routes(api.router, chat, batch, stream, probes)
+    add_routes(api.router, chat, batch, stream, probes, has_keys=bool(settings.api_key_digests))
+    api.add_api_route("/docs", lambda: HTMLResponse(build_page(api.openapi())), include_in_schema=False)
     return _surround(
         HotRoutes(
             Refusals(api),

@@ -62,6 +62,10 @@ class RequestMetrics:
             for error_type in ERROR_TYPES:
                 self._errors.labels(path, error_type)
             self._overheads[path] = self._overhead.labels(path)
+        # There from the start, so that no stray path adds a series.
+        self._latencies[UNMATCHED, "GET"] = self._latency.labels(UNMATCHED, "GET")
+        self._totals[UNMATCHED, "GET", 404] = self._total.labels(UNMATCHED, "GET", "404")
+        self._errors.labels(UNMATCHED, "client_error")
 
     def _create(self, endpoint: str, method: str) -> None:
         self._latencies[endpoint, method] = self._latency.labels(endpoint, method)

@@ -18,7 +18,10 @@ GOLDEN = Path(__file__).parent / "mock_openapi.json"
 def describe() -> dict[str, Any]:
     app = create_app("consoul", load_settings({}), Clock(lambda: 0.0, lambda: 0.0), CollectorRegistry())
     with TestClient(app) as client:
-        assert client.get("/docs").status_code == 200
+        page = client.get("/docs")
+        assert page.status_code == 200
+        assert "POST /chat/stream" in page.text
+        assert "//" not in page.text, "the page loads something from elsewhere"
         described: dict[str, Any] = client.get("/openapi.json").json()
     return described
 
@@ -41,7 +44,7 @@ def test_chat_is_described_with_its_models() -> None:
         "$ref": "#/components/schemas/ChatAnswerModel"
     }
     errors = {status: answer for status, answer in chat["responses"].items() if status != "200"}
-    assert set(errors) == {"400", "401", "404", "413", "422", "429", "500", "503"}
+    assert set(errors) == {"400", "401", "404", "408", "413", "414", "422", "429", "431", "500", "503"}
     shapes = {answer["content"]["application/json"]["schema"]["$ref"] for answer in errors.values()}
     assert shapes == {"#/components/schemas/ErrorModel"}
     fields = described["components"]["schemas"]["ChatRequestModel"]["properties"]

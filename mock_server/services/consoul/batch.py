@@ -21,8 +21,9 @@ from mock_server.asgi import (
 from mock_server.errors import RequestError, build_body, format_time
 from mock_server.services.consoul.client_watch import ClientWatch
 from mock_server.services.consoul.conversation import Conversation, Question, Reply
+from mock_server.services.consoul.decoding import decode_batch
 from mock_server.services.consoul.guard import Caller, Guard
-from mock_server.services.consoul.models import BatchRequest, Usage, decode_batch
+from mock_server.services.consoul.models import BatchRequest, Usage
 
 PATH = "/chat/batch"
 Outcome = Reply | RequestError

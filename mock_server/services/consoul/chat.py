@@ -14,8 +14,9 @@ from mock_server.asgi import (
     send_json,
 )
 from mock_server.services.consoul.conversation import Conversation, Question
+from mock_server.services.consoul.decoding import decode_chat
 from mock_server.services.consoul.guard import Guard
-from mock_server.services.consoul.models import ChatAnswer, decode_chat
+from mock_server.services.consoul.models import ChatAnswer
 
 PATH = "/chat"
 

@@ -3,9 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, Field, ValidationError
-
-from mock_server.errors import InvalidContentError, InvalidJsonError, RequestError
+from pydantic import BaseModel, Field
 
 SESSION_ID_PATTERN = r"^[A-Za-z0-9._:-]+$"
 MODEL_PATTERN = r"^[A-Za-z0-9._:/-]+$"
@@ -169,41 +167,3 @@ class ReadinessModel(BaseModel):
     checks: dict[str, str] = Field(description="redis, memory, degraded, unavailable or draining")
     message: str | None = Field(default=None, description="what is wrong, when something is")
     timestamp: str
-
-
-_decode_chat = msgspec.json.Decoder(ChatRequest).decode
-_decode_batch = msgspec.json.Decoder(BatchRequest).decode
-
-
-def decode_chat(body: bytes) -> ChatRequest:
-    """Returns the request of a body; raises InvalidJsonError, InvalidContentError."""
-    try:
-        return _decode_chat(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _build_refusal(ChatRequestModel, body, error) from None
-
-
-def decode_batch(body: bytes) -> BatchRequest:
-    """Returns the batch of a body; raises InvalidJsonError, InvalidContentError."""
-    try:
-        return _decode_batch(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _build_refusal(BatchRequestModel, body, error) from None
-
-
-def _build_refusal(model: type[BaseModel], body: bytes, error: Exception) -> RequestError:
-    if isinstance(error, msgspec.ValidationError):
-        return InvalidContentError(details=_list_problems(model, body, error))
-    return InvalidJsonError()
-
-
-def _list_problems(model: type[BaseModel], body: bytes, found: msgspec.ValidationError) -> list[dict[str, str]]:
-    """Returns field and reason of everything wrong with a body's fields; never the input itself."""
-    try:
-        model.model_validate_json(body)
-    except ValidationError as error:
-        return [
-            {"field": ".".join(map(str, detail["loc"])) or "body", "reason": detail["msg"]}
-            for detail in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-    return [{"field": "body", "reason": str(found)}]

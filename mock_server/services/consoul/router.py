@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Security
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from mock_server.asgi import App
 from mock_server.services.consoul.batch import PATH as BATCH_PATH
@@ -25,9 +26,12 @@ _CHAT_ERRORS = {
     400: "Not JSON",
     401: "API key missing or unknown",
     404: "The session belongs to another key",
+    408: "The request took too long to come in",
     413: "Body too large",
     422: "Fields missing or not allowed",
+    414: "URL too long",
     429: "Rate limit used up",
+    431: "Head too large, or too many headers",
     500: "Internal error",
     503: "Storage away, breaker open, provider failed or server overloaded",
 }
@@ -37,7 +41,19 @@ _EVENTS = {
         "shape of every error. What fails from the breaker on is an event of a 200. A turn that memory kept while "
         "Redis was away says `degraded` in `done`."
     ),
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {
+        "text/event-stream": {
+            "schema": {
+                "type": "object",
+                "description": "One event; its data is JSON.",
+                "properties": {
+                    "event": {"type": "string", "enum": ["token", "done", "error"]},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                },
+                "required": ["event", "data"],
+            }
+        }
+    },
 }
 
 
@@ -52,23 +68,29 @@ def raw_route_class(endpoint: App) -> type[APIRoute]:
     return RawRoute
 
 
-def add_routes(router: APIRouter, chat: App, batch: App, stream: App, probes: Probes) -> None:
-    """Adds the routes: chat first, since routes are tried in order."""
+def add_routes(router: APIRouter, chat: App, batch: App, stream: App, probes: Probes, has_keys: bool) -> None:
+    """Adds the routes: chat first, since routes are tried in order. With `has_keys` they say that they want one."""
     errors: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorModel, "description": text} for status, text in _CHAT_ERRORS.items()
     }
+    # The raw endpoints ask for the key themselves; this describes it.
+    keys = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTTPBearer(auto_error=False))]
+    security = keys if has_keys else []
     router.add_api_route(
         CHAT_PATH, _describe_chat, methods=["POST"], response_model=ChatAnswerModel, responses=errors, tags=["chat"],
-        name="send_message", route_class_override=raw_route_class(chat),
+        name="send_message", dependencies=security,
+        route_class_override=raw_route_class(chat),
     )  # fmt: skip
     router.add_api_route(
         BATCH_PATH, _describe_batch, methods=["POST"], response_model=BatchAnswerModel, responses=errors,
-        tags=["chat"], name="send_batch", route_class_override=raw_route_class(batch),
+        tags=["chat"], name="send_batch", dependencies=security,
+        route_class_override=raw_route_class(batch),
     )  # fmt: skip
     router.add_api_route(
         STREAM_PATH, _describe_stream, methods=["POST"], response_class=StreamingResponse, tags=["chat"],
         responses={**errors, 200: _EVENTS},
-        name="stream_message", route_class_override=raw_route_class(stream),
+        name="stream_message", dependencies=security,
+        route_class_override=raw_route_class(stream),
     )  # fmt: skip
     router.add_api_route("/health", probes.health, methods=["GET"], response_model=HealthModel, tags=["probes"])
     router.add_api_route(

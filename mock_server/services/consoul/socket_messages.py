@@ -8,6 +8,7 @@ import msgspec
 from mock_server.core.frames import build_text_frame
 from mock_server.errors import InvalidContentError, InvalidJsonError, RequestError, UnknownMessageTypeError
 from mock_server.services.consoul.conversation import Reply
+from mock_server.services.consoul.decoding import refuse_flaws
 from mock_server.services.consoul.models import MAX_MESSAGE
 
 _decode = msgspec.json.Decoder().decode
@@ -25,6 +26,8 @@ def parse_content(message: str | bytes) -> str:
         raise InvalidJsonError("The message is not valid JSON.") from None
     if not isinstance(found, dict) or found.get("type") != "message":
         raise UnknownMessageTypeError
+    raw = message.encode() if isinstance(message, str) else message
+    refuse_flaws(raw, 8 if len(found) == 2 else None)
     content = found.get("content")
     if not isinstance(content, str) or not 1 <= len(content) <= MAX_MESSAGE:
         raise InvalidContentError(f"'content' must be a text of 1 to {MAX_MESSAGE} characters.")

@@ -11,9 +11,10 @@ from mock_server.errors import CircuitOpenError, ProviderFailedError, RequestErr
 from mock_server.services.consoul.client_watch import ClientWatch
 from mock_server.services.consoul.connections import Connections
 from mock_server.services.consoul.conversation import Conversation, Question, Reply
+from mock_server.services.consoul.decoding import decode_chat
 from mock_server.services.consoul.events import EventStream
 from mock_server.services.consoul.guard import Guard
-from mock_server.services.consoul.models import ChatRequest, decode_chat
+from mock_server.services.consoul.models import ChatRequest
 
 PATH = "/chat/stream"
 
