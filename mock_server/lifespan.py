@@ -39,7 +39,7 @@ class Sampler:
             await asyncio.sleep(SAMPLE_EVERY_S)
 
     async def sample(self) -> None:
-        """Sets every gauge once; while Redis is away the count of sessions stays what it last was."""
+        """Sets every gauge once; while nothing can count sessions, their number stays what it was."""
         for name, measure in self._pools.items():
             in_use, maximum = measure()
             self._metrics.pool_in_use[name].set(in_use)

@@ -56,7 +56,13 @@ class Reconnector:
         while True:
             await self._awake.wait()
             self._awake.clear()
-            await self._recover()
+            try:
+                await self._recover()
+            except Exception:  # noqa: BLE001
+                # Without this task a worker would never be back: whatever went wrong, it tries again.
+                _log.exception("The way back to Redis failed; next try in an interval")
+                self._awake.set()
+                await self._sleep(self._interval_s)
 
     async def finish(self) -> None:
         """Tries once more to copy back, for `_LAST_COPY_S` at most; says what is lost with this process."""

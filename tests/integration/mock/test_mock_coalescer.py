@@ -1,6 +1,7 @@
 """The Redis client against a real server: pipelining, cancellation, loss and return."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator
 
@@ -73,6 +74,51 @@ async def test_frozen_server_fails_calls_and_returns_by_itself(client: Coalescer
     assert await client.execute("GET", "k") == b"v"
 
 
+async def test_a03_five_calls_in_time_out_are_an_outage_and_no_call_waits_after(
+    client: Coalescer, redis_server: RedisServer
+) -> None:
+    told: list[bool] = []
+    client.on_away = lambda: told.append(True)
+    await client.execute("SET", "k", "v")
+    redis_server.signal(signal.SIGSTOP)
+    async with asyncio.timeout(2):
+        for count, was_away in ((4, False), (1, False)):
+            assert client.outage.is_away is was_away
+            calls = [client.execute("GET", "k") for _ in range(count)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(result) for result in results} == {AwayError}
+    assert told == [True], "away after the fifth"
+    started_s = asyncio.get_running_loop().time()
+    for _ in range(100):
+        with pytest.raises(AwayError) as caught:
+            await client.execute("GET", "k")
+        assert not caught.value.was_sent
+    assert asyncio.get_running_loop().time() - started_s < 0.2
+    with pytest.raises(StorageUnavailableError):
+        await client.probe()
+    redis_server.signal(signal.SIGCONT)
+    async with asyncio.timeout(5):
+        while client.outage.is_away:
+            with contextlib.suppress(StorageUnavailableError):
+                await client.probe()
+                client.outage.end()
+    assert await client.execute("GET", "k") == b"v"
+
+
+async def test_a11_a_server_that_refuses_writes_is_away_however_many_reads_succeed(
+    client: Coalescer, redis_server: RedisServer
+) -> None:
+    await asyncio.to_thread(redis_server.client().replicaof, "127.0.0.1", "1")
+    for _ in range(5):
+        assert not client.outage.is_away
+        assert await client.execute("GET", "k") is None
+        with pytest.raises(AwayError):
+            await client.execute("SET", "k", "v")
+    assert client.outage.is_away
+    with pytest.raises(StorageUnavailableError):
+        await client.probe()
+
+
 async def test_killed_server_fails_calls_and_a_new_one_is_found(client: Coalescer, redis_server: RedisServer) -> None:
     await client.execute("SET", "k", "v")
     redis_server.stop()
@@ -133,7 +179,7 @@ async def test_address_that_leads_nowhere_fails_calls_at_once(url: str) -> None:
 
 
 async def test_slow_server_makes_calls_that_wait_for_their_turn_saturated(redis_server: RedisServer) -> None:
-    client = Coalescer(parse_address(redis_server.url()), max_in_flight=1)
+    client = Coalescer(parse_address(redis_server.url()), max_in_flight=1, timeout_s=0.5)
     assert await client.is_reachable()
     nap = (
         "local t = redis.call('TIME')[2] + 0 local n repeat n = (redis.call('TIME')[2] - t) % 1000000 until n > 60000"

@@ -156,6 +156,17 @@ async def test_a_redis_lost_again_while_copying_is_the_same_outage() -> None:
     assert rig.gauges == (0, 1, 0)
 
 
+async def test_an_error_that_nobody_thought_of_does_not_end_the_way_back(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.clients[0].lose()
+    rig.sessions.risk(1)
+    rig.sessions.copies = []
+    rig.script = [rig.come_back, lambda: rig.sessions.copies.append(5)]
+    await rig.run()
+    assert rig.gauges == (0, 1, 0)
+    assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
+
+
 async def test_what_a_single_failed_call_left_is_copied_at_once_and_is_no_recovery() -> None:
     rig = Rig()
     rig.sessions.risk(1)
