@@ -31,24 +31,6 @@ class Providers:
     def __init__(self, providers: Mapping[str, SimulatedProvider]):
         self._providers = providers
 
-    def read(self) -> dict[str, dict[str, Any]]:
-        """Returns what each provider is set to, as values JSON can hold."""
-        return {name: render_config(provider.config) for name, provider in self._providers.items()}
-
-    def configure(self, change: ProviderChange, provider: str | None = None) -> None:
-        """Sets one provider, or all of them; calls under way keep the plan they were given.
-
-        Raises ValueError, and changes nothing, for an unknown provider or a custom profile that nobody gave.
-        """
-        if provider is not None and provider not in self._providers:
-            raise ValueError(
-                f"provider: got {provider!r}; must be one of {', '.join(self._providers)}, or none for all"
-            )
-        names = list(self._providers) if provider is None else [provider]
-        configs = {name: apply_change(change, self._providers[name].config) for name in names}
-        for name, config in configs.items():
-            self._providers[name].configure(config)
-
     def replace(self, configs: Mapping[str, ProviderConfig]) -> None:
         """Sets each provider to a whole config; those that have it already notice nothing."""
         for name, config in configs.items():
