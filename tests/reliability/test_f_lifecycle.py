@@ -252,16 +252,17 @@ async def test_f07_soak(start_mock: StartMock, redis_server: RedisServer, measur
     mock = start_mock(**stores(redis_server))
     soak = Soak(mock.process.pid, mock.port, mock.metrics_port, plan_of(1800 if LONG else 45))
     trend = await soak.run()
-    # In the short form twice what ten minutes may bring is allowed, whatever the length: memory still settles then.
+    # Memory settles in the first minutes, in steps of up to 1.3 MiB. The short form sees nothing else, so it allows
+    # 4 MiB: 40 bytes an answer, where a leak of 100 bytes an answer has been seen to fail.
     grown = trend.resident_growth_bytes / MEBIBYTE
     slope = trend.resident_slope_mib_per_10_min
     measure(
         "RSS slope <= 1 MB/10 min after warm-up, files and tasks flat",
         f"RSS {grown:+.2f} MiB in {trend.length_s:.0f} s ({slope:+.2f}/10 min), {trend.answers} answers at "
         f"{trend.cpu_ratio:.2f} CPU, files {trend.files_growth:+d}, tasks {trend.tasks_growth:+d}"
-        + ("" if LONG else " (short: <= 2 MiB in all)"),
+        + ("" if LONG else " (short: <= 4 MiB in all)"),
     )
-    most = MOST_MIB_PER_10_MIN * (1.0 if LONG else 2 * 600 / trend.length_s)
+    most = MOST_MIB_PER_10_MIN * (1.0 if LONG else 4 * 600 / trend.length_s)
     assert trend.problems(most) == []
     assert soak.failures() == []
     assert trend.answers > 1000
