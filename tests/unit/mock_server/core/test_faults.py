@@ -32,3 +32,12 @@ def test_truncated_answers_give_some_tokens_and_never_all() -> None:
 
 def test_faults_are_named_as_clients_see_them() -> None:
     assert Fault("rate_limited").name == "provider-rate-limited"
+
+
+def test_a_call_takes_one_number_whatever_the_ratio() -> None:
+    for ratio in (0.0, 0.5, 1.0):
+        rng, other = create_stream(1, "faults"), create_stream(1, "faults")
+        for _ in range(20):
+            draw_fault(ratio, "truncated", 9, rng)
+            other.random()
+        assert rng.random() == other.random()

@@ -80,6 +80,19 @@ def test_calls_are_served_in_order_a_batch_at_a_time() -> None:
     assert run_virtually(main()) == [(0, 0.2), (1, 0.2), (2, 0.4), (3, 0.4), (4, 0.55)]
 
 
+def test_a_step_noticed_late_moves_none_of_those_after_it() -> None:
+    async def wake_late(deadline_s: float) -> None:
+        await sleep_until(deadline_s + 0.3)
+
+    async def main() -> float:
+        batches = Batches(read_clock, wake_late)
+        batches.configure(1.0, 1)
+        await asyncio.gather(*(batches.take() for _ in range(5)))
+        return read_clock()
+
+    assert run_virtually(main()) == pytest.approx(5.3)
+
+
 def test_cancelled_calls_leave_the_queue_and_take_no_place() -> None:
     async def main() -> float:
         batches = create_batches(1.0, 1)

@@ -254,10 +254,34 @@ def test_new_settings_are_for_later_calls() -> None:
     assert [completion.tokens for completion in run_virtually(main())] == [5, 2]
 
 
-def test_without_a_ledger_nothing_is_recorded() -> None:
-    async def main() -> Completion:
-        around = Surroundings(ProviderPool(1), Clock(read_clock, read_clock), sleep_until)
-        config = ProviderConfig(PROFILES["instant"], 1.0)
-        return await ask(SimulatedProvider("openai", config, around, create_stream(1), create_stream(2)))
+def create_unrecorded(pool: ProviderPool, **config: object) -> SimulatedProvider:
+    around = Surroundings(pool, Clock(read_clock, read_clock), sleep_until)
+    made = ProviderConfig(**{"latency": PROFILES["instant"], "timeout_s": 1.0, **config})  # type: ignore[arg-type]
+    return SimulatedProvider("openai", made, around, create_stream(1), create_stream(2))
 
-    assert run_virtually(main()).tokens >= 12
+
+def test_an_instant_answer_waits_for_nothing_but_a_place() -> None:
+    pool = ProviderPool(1)
+
+    async def main() -> None:
+        provider = create_unrecorded(pool)
+        with pytest.raises(StopIteration):
+            ask(provider).send(None)
+        assert pool.has_entered()
+        with pytest.raises(ProviderSaturatedError):
+            await ask(provider)
+        assert read_clock() == 1.0
+
+    run_virtually(main())
+
+
+def test_an_instant_provider_fails_and_is_held_back_like_any_other() -> None:
+    async def main() -> float:
+        provider = create_unrecorded(ProviderPool(1), failure_ratio=1.0)
+        with pytest.raises(ProviderFailedError):
+            await ask(provider)
+        provider.configure(replace(provider.config, failure_ratio=0.0, capacity=2.0, batch_size=1))
+        await ask(provider)
+        return read_clock()
+
+    assert run_virtually(main()) == 0.5
