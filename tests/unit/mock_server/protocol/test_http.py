@@ -225,3 +225,9 @@ async def test_an_idle_connection_that_never_read_its_answer_is_cut(connect: Con
     sweep([connection.protocol], 100.0)
     sweep([connection.protocol], 130.0)
     assert connection.transport.events == ["abort"]
+
+
+async def test_a_trailer_is_no_header(connect: Connect) -> None:
+    connection = connect(CONSOUL_API_KEYS="right")
+    await connection.send(CHUNKED + chunk(BODY) + b"0\r\nX-API-Key: right\r\n\r\n")
+    assert connection.statuses() == [401]
