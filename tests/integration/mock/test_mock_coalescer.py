@@ -119,6 +119,17 @@ async def test_a11_a_server_that_refuses_writes_is_away_however_many_reads_succe
         await client.probe()
 
 
+async def test_an_answer_makes_up_for_failures_before_it(client: Coalescer, redis_server: RedisServer) -> None:
+    for _ in range(2):
+        await asyncio.to_thread(redis_server.stop)
+        for _ in range(4):
+            with pytest.raises(AwayError):
+                await client.execute("GET", "k")
+        await asyncio.to_thread(redis_server.start)
+        assert await client.execute("GET", "k") is None
+        assert (client.outage.failures, client.outage.is_away) == (0, False)
+
+
 async def test_killed_server_fails_calls_and_a_new_one_is_found(client: Coalescer, redis_server: RedisServer) -> None:
     await client.execute("SET", "k", "v")
     redis_server.stop()
