@@ -14,11 +14,11 @@ import redis
 
 from loadtests.exit_codes import ExitCode
 from loadtests.run.fetch import fetch
-from loadtests.run.scrape import parse_sample
-from loadtests.stacks import MetricSource
+from loadtests.run.scrape import parse_sample, scrape
+from loadtests.stacks import CONSOUL, MetricSource
 from tests.integration.ports import find_row_of_ports
 
-from .conftest import Lab, Outcome, run_lab
+from .conftest import Lab, Outcome, run_lab, wait_until
 
 COUNT = 3
 BUDGET = 50
@@ -97,8 +97,13 @@ def test_a_session_goes_on_at_any_instance(lab: Lab) -> None:
 
     with redis.Redis.from_url(f"{lab.state['redis_url']}/0") as client:
         stored = json.loads(client.get("consoul:session:load-test-3-17"))
+        sessions = len(list(client.scan_iter("consoul:session:*", _type="string")))
     assert len(stored["messages"]) == 2 * 2 * COUNT
     assert sum(count(lab, "consoul_sessions_created_total")) - before == 1
+    # Each instance counts the sessions of the one Redis: theirs are not added up.
+    alike = [float(sessions)] * COUNT
+    wait_until(lambda: count(lab, "consoul_active_sessions") == alike, f"{sessions} active sessions at each")
+    assert scrape(metrics_urls(lab), CONSOUL.metrics)["active_sessions"] == sessions
 
 
 def test_a_limit_admits_exactly_its_budget_over_all_instances_together(lab: Lab) -> None:
