@@ -101,9 +101,7 @@ class SocketChat:
             self._wire.close(SERVICE_RESTART, "service restart")
 
     def on_end(self) -> None:
-        """Ends the call to the provider: nobody is left to hear the answer."""
-        if self._answering is not None:
-            self._answering.cancel()
+        """Lets `run` see the disconnect, even while it waits for room; that ends the call to the provider."""
         self._let_read()
 
     def _let_read(self) -> None:

@@ -224,7 +224,9 @@ async def test_our_close_waits_for_the_answer_then_ends() -> None:
     assert connection.frames() == [(CLOSE, b"\x03\xe9idle")]
     assert "closed" not in connection.transport.state
     # What was under way is passed over, the answer is not.
-    connection.receive(TEXT, b"late")
+    for _ in range(100):
+        connection.receive(TEXT, b"late")
+    assert len(connection.protocol._inbox._messages) == 1
     connection.receive(CLOSE, b"\x03\xe9")
     assert "closed" in connection.transport.state
     assert "aborted" not in connection.transport.state
