@@ -38,5 +38,8 @@ class Wire(Protocol):
     def send_frames(self, frames: Sequence[bytes]) -> Awaitable[None]:
         """Sends frames in order, as few writes as can be; waits for room. Raises ClientGoneError once it ended."""
 
+    def has_left(self) -> bool:
+        """Returns whether the client has gone, which `receive` says only behind the messages it sent before."""
+
     def close(self, code: int, reason: str) -> None:
         """Ends the connection behind the frames already given; returns at once."""

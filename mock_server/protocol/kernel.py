@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import select
 import socket
 import struct
 import termios
@@ -17,6 +18,16 @@ def bound_buffers(transport: asyncio.BaseTransport, send_bytes: int, receive_byt
     if raw is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+
+
+def has_hung_up(transport: asyncio.BaseTransport) -> bool:
+    """Returns whether the other side has closed its end, even behind bytes nobody has read; only Linux tells."""
+    raw = transport.get_extra_info("socket")
+    if raw is None or not hasattr(select, "POLLRDHUP"):
+        return False
+    poll = select.poll()
+    poll.register(raw.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def release(transport: asyncio.WriteTransport) -> None:

@@ -24,7 +24,7 @@ from mock_server.asgi import ClientGoneError, Message, Scope
 from mock_server.core.frames import PING, build_close_frame, build_frame, build_text_frame
 from mock_server.protocol.handshake import build_bad_handshake, build_response, build_scope
 from mock_server.protocol.inbox import Inbox
-from mock_server.protocol.kernel import bound_buffers, release
+from mock_server.protocol.kernel import bound_buffers, has_hung_up, release
 from mock_server.protocol.outbox import Outbox
 from mock_server.protocol.transport import TickTransport
 from mock_server.wire import WIRE, Listener, WireLimits
@@ -217,6 +217,10 @@ class ConsoulWebSocketProtocol(asyncio.Protocol):
     async def send_frames(self, frames: Sequence[bytes]) -> None:
         """Sends whole frames in order; waits while the client's queue is full. Raises ClientGoneError."""
         await self._outbox.send(frames)
+
+    def has_left(self) -> bool:
+        """Returns whether the client has gone, seen past what it sent before."""
+        return self._transport.is_closing() or has_hung_up(self._transport)
 
     def _answer_handshake(self, kind: str, message: Message) -> None:
         if self._transport.is_closing():

@@ -18,6 +18,8 @@ from mock_server.wire import Wire
 
 # So many messages of a client wait for their answers; then nothing more is read until one is done.
 MAX_WAITING = 8
+# How often a client that is made to wait is looked after.
+LOOK_AFTER_S = 1.0
 GOING_AWAY = 1001
 SERVICE_RESTART = 1012
 
@@ -64,9 +66,8 @@ class SocketChat:
         try:
             while (message := await receive())["type"] == "websocket.receive":
                 self._take(message)
-                if len(self._waiting) >= MAX_WAITING:
-                    self._room = loop.create_future()
-                    await self._room
+                if len(self._waiting) >= MAX_WAITING and not await self._has_room(loop.create_future()):
+                    return
         finally:
             self._idle_timer.cancel()
             self._waiting.clear()
@@ -75,6 +76,14 @@ class SocketChat:
                 await asyncio.gather(self._answering, return_exceptions=True)
             # This object and its connection lead to each other.
             del self._wire, self._scope
+
+    async def _has_room(self, room: asyncio.Future[None]) -> bool:
+        """Waits until fewer messages wait; returns whether the client stayed: nothing of it is read meanwhile."""
+        self._room = room
+        while not (await asyncio.wait({room}, timeout=LOOK_AFTER_S))[0]:
+            if self._wire.has_left():
+                return False
+        return True
 
     def _take(self, message: Message) -> None:
         text = message.get("text")

@@ -197,3 +197,16 @@ def test_draining_lets_a_running_answer_end_and_closes_with_1012(start_mock: Sta
         assert frame is not None
         assert frame.close_code == 1012
     assert mock.process.wait(timeout=10) == 0
+
+
+def test_client_that_leaves_before_the_first_token_ends_its_call(start_mock: StartMock) -> None:
+    profile = '{"total_s": [60, 60], "first_token_share": 1, "tokens": [1, 1]}'
+    mock = start_mock(MOCK_PROVIDER_PROFILE="custom", MOCK_PROVIDER_CUSTOM=profile)
+    with RawWebSocket(mock.port) as leaving:
+        leaving.send("first")
+        for number in range(20):
+            leaving.send(f"waiting {number}")
+        wait_until(lambda: mock.sample("consoul_requests_in_flight") == 1, "answering")
+    wait_until(lambda: mock.sample("consoul_requests_in_flight") == 0, "answer given up", deadline_s=5)
+    wait_until(lambda: mock.sample("consoul_websocket_connections") == 0, "connection gone", deadline_s=5)
+    assert mock.sample("consoul_request_total", endpoint=ENDPOINT, method="WS", status="499") == 1
