@@ -26,8 +26,8 @@ _OWN_ANSWERS = {
     413: (413, "E006", "request_too_large", "The body is larger than this server accepts."),
     414: (414, "E007", "bad_request", "The address is longer than this server accepts."),
     _HEADERS_TOO_LARGE: (431, "E007", "bad_request", "The headers are larger than this server accepts."),
-    502: (502, "E130", "bad_gateway", "No instance answered, or the one that had the request ended before it did."),
-    504: (504, "E131", "gateway_timeout", f"No instance answered within {IDLE_TIMEOUT_S} s."),
+    502: (502, "E140", "bad_gateway", "No instance answered, or the one that had the request ended before it did."),
+    504: (504, "E141", "gateway_timeout", f"No instance answered within {IDLE_TIMEOUT_S} s."),
 }
 
 

@@ -19,13 +19,13 @@ class Measured:
             await self._app(scope, receive, send)
             return
         metrics = self._metrics
-        metrics.in_flight.inc()
+        metrics.count_in_flight(1)
         started_s = self._monotonic_s()
         try:
             await self._app(scope, receive, send)
         finally:
             duration_s = self._monotonic_s() - started_s
-            metrics.in_flight.dec()
+            metrics.count_in_flight(-1)
             endpoint = scope.get(ROUTE) or _find_template(scope)
             metrics.observe(endpoint, scope["method"], scope[ANSWER].status, duration_s)
             provider_s = scope.get(PROVIDER_S)

@@ -39,7 +39,7 @@ MAX_WEBSOCKET_MESSAGE_BYTES = 262_144
 WEBSOCKET_PING_S = 20.0
 _GC_THRESHOLD = 20_000
 _TICKS_A_SWEEP = round(10 * SWEEP_EVERY_S)
-_pack = struct.Struct("dd").pack
+_pack_into = struct.Struct("d").pack_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,15 @@ def build_value_class(pid: int) -> type:
         _key: str
         _value: float
 
+        def __init__(self, *args: Any, **kwargs: Any):
+            super().__init__(*args, **kwargs)
+            # A file that grows is mapped anew, but this mapping of it stays, and stays the same memory.
+            self._memory, self._at = self._file._m, self._file._positions[self._key]
+
         def inc(self, amount: float) -> None:
             self._value += amount
-            file = self._file
-            # One assignment of value and time, as the library does it: a reader never sees half a number.
-            file._m[(at := file._positions[self._key]) : at + 16] = _pack(self._value, 0.0)
+            # One aligned write of eight bytes: a reader never sees half a number.
+            _pack_into(self._memory, self._at, self._value)
 
     return LoopValue
 

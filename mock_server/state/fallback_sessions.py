@@ -8,7 +8,7 @@ from mock_server.errors import SessionNotFoundError, StorageSaturatedError, Stor
 from mock_server.state.journal import Attempt, Entry, Journal
 from mock_server.state.link import AwayError
 from mock_server.state.redis_sessions import RedisSessions, UnsavedError
-from mock_server.state.sessions import Saved, Session, Turn, append_turns
+from mock_server.state.sessions import Ahead, Saved, Session, Turn, append_turns, forget
 
 COPIES_AT_ONCE = 64
 # Turns that began in memory and never ended, since the provider failed, leave their mark behind.
@@ -50,13 +50,19 @@ class FallbackSessions:
         """Number of sessions with turns that only memory holds."""
         return len(self._journal)
 
-    async def load(self, session_id: str) -> Session | None:
+    def ask(self, session_id: str) -> Ahead | None:
+        return None if self._outage.is_away else self._redis.ask(session_id)
+
+    async def load(self, session_id: str, ahead: Ahead | None = None) -> Session | None:
         entry = self._journal.find(session_id)
         if entry is not None:
+            forget(ahead)
             return entry.session
-        if not self._outage.is_away:
+        if self._outage.is_away:
+            forget(ahead)
+        else:
             try:
-                session = await self._redis.load(session_id)
+                session = await self._redis.load(session_id, ahead)
             except AwayError:
                 pass
             else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mock_server.state.sessions import Saved, Session, Turn, append_turn
+from mock_server.state.sessions import Ahead, Saved, Session, Turn, append_turn
 
 MAX_SESSIONS = 100_000
 
@@ -16,7 +16,10 @@ class MemorySessions:
         self._max_messages = max_messages
         self._kept: dict[str, tuple[float, Session]] = {}
 
-    async def load(self, session_id: str) -> Session | None:
+    def ask(self, session_id: str) -> Ahead | None:
+        return None
+
+    async def load(self, session_id: str, ahead: Ahead | None = None) -> Session | None:
         kept = self._kept.get(session_id)
         return kept[1] if kept is not None and kept[0] > self._monotonic_s() else None
 

@@ -8,7 +8,7 @@ from mock_server.errors import SessionNotFoundError, StorageSaturatedError, Stor
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.link import AwayError
 from mock_server.state.script import Script, WritingScript
-from mock_server.state.sessions import Saved, Session, Turn, append_turn, read_session
+from mock_server.state.sessions import Ahead, Saved, Session, Turn, append_turn, read_session
 
 _MAX_ATTEMPTS = 64
 
@@ -63,8 +63,11 @@ class RedisSessions:
         self._max_messages = max_messages
         self._encoder = msgspec.json.Encoder()
 
-    async def load(self, session_id: str) -> Session | None:
-        stored = await self._redis.execute("GET", self._prefix + session_id)
+    def ask(self, session_id: str) -> Ahead:
+        return self._redis.execute("GET", self._prefix + session_id)
+
+    async def load(self, session_id: str, ahead: Ahead | None = None) -> Session | None:
+        stored = await (ahead or self.ask(session_id))
         return None if stored is None else self._decode(stored)
 
     async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> Saved:

@@ -1,7 +1,8 @@
 """Sessions: what one holds, and the rule by which a turn is appended; the stores agree on it."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -50,6 +51,16 @@ class Saved(NamedTuple):
 
     is_new: bool
     is_degraded: bool = False
+
+
+# A session asked for ahead of its turn. What it holds may be one turn old by then: `append` finds that out.
+Ahead = asyncio.Future[Any]
+
+
+def forget(ahead: Ahead | None) -> None:
+    """Drops what was asked for ahead and is not wanted, whatever came of it."""
+    if ahead is not None and not ahead.cancel() and not ahead.cancelled():
+        ahead.exception()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -118,7 +129,13 @@ def _drop_oldest(messages: bytes, count: int) -> bytes:
 class SessionStore(Protocol):
     """Keeps sessions for a time that each save renews."""
 
-    async def load(self, session_id: str) -> Session | None:
+    def ask(self, session_id: str) -> Ahead | None:
+        """Asks for a session that `load` will be asked for, so that waiting for something else costs no second wait.
+
+        None where nothing is gained. Whoever does not hand it to `load` gives it to `forget`.
+        """
+
+    async def load(self, session_id: str, ahead: Ahead | None = None) -> Session | None:
         """Returns the session, or None. Raises StorageUnavailableError."""
 
     async def append(self, session_id: str, seen: Session, turn: Turn, now: str) -> Saved:

@@ -10,6 +10,10 @@ class Turnstile:
     def __init__(self) -> None:
         self._queues: dict[str, deque[asyncio.Future[None]] | None] = {}
 
+    def is_held(self, key: str) -> bool:
+        """Returns whether `acquire` would wait."""
+        return key in self._queues
+
     async def acquire(self, key: str) -> None:
         """Waits for `key`; a cancelled wait leaves the queue intact."""
         if key not in self._queues:

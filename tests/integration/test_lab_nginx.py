@@ -188,7 +188,7 @@ async def test_a_post_that_an_instance_has_begun_is_not_given_to_another(binary:
     assert len(begun) == 1
     assert "X-Request-ID: mine" in head
     assert {**json.loads(body), "timestamp": None, "message": None} == {
-        "code": "E130",
+        "code": "E140",
         "error": "bad_gateway",
         "message": None,
         "recoverable": True,

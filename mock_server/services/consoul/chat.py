@@ -17,6 +17,7 @@ from mock_server.services.consoul.conversation import Conversation, Question
 from mock_server.services.consoul.decoding import decode_chat
 from mock_server.services.consoul.guard import Guard
 from mock_server.services.consoul.models import ChatAnswer
+from mock_server.state.sessions import forget
 
 PATH = "/chat"
 
@@ -34,7 +35,12 @@ class ChatEndpoint:
         scope[ROUTE] = PATH
         caller = self._guard.identify(scope)
         request = decode_chat(await read_body(receive, self._max_body_bytes))
-        headers = await self._guard.charge(caller, scope)
+        ahead = self._conversation.look_ahead(request.session_id)
+        try:
+            headers = await self._guard.charge(caller, scope)
+        except BaseException:
+            forget(ahead)
+            raise
         question = Question(
             request.session_id,
             request.message,
@@ -43,7 +49,7 @@ class ChatEndpoint:
             scope[REQUEST_ID].decode("ascii"),
             "http",
         )
-        reply = await self._conversation.take_turn(question)
+        reply = await self._conversation.take_turn(question, ahead=ahead)
         scope[PROVIDER_S] = reply.provider_s
         if reply.is_degraded and DEGRADED_HEADER not in headers:
             headers.append(DEGRADED_HEADER)

@@ -22,7 +22,7 @@ from mock_server.errors import (
 from mock_server.metrics import Metrics, StreamMetrics
 from mock_server.services.consoul.models import Usage
 from mock_server.services.consoul.provider import Completion, Emit, SimulatedProvider
-from mock_server.state.sessions import Message, Session, SessionStore, Turn, create_session
+from mock_server.state.sessions import Ahead, Message, Session, SessionStore, Turn, create_session, forget
 from mock_server.state.turnstile import Turnstile
 
 
@@ -76,16 +76,24 @@ class Conversation:
         timed = _TimedEmit(emit, self._metrics.streams, question.transport, self._clock.monotonic_s)
         return await self.take_turn(question, timed)
 
-    async def take_turn(self, question: Question, emit: Emit | None = None) -> Reply:
-        """Returns the provider's answer once the turn is saved.
+    def look_ahead(self, session_id: str) -> Ahead | None:
+        """Asks for a session before its turn is admitted; whoever does not go on to `take_turn` calls `forget`."""
+        return self._sessions.ask(session_id)
+
+    async def take_turn(self, question: Question, emit: Emit | None = None, ahead: Ahead | None = None) -> Reply:
+        """Returns the provider's answer once the turn is saved; `ahead` is what `look_ahead` gave.
 
         Raises SessionNotFoundError for another owner's session, StorageUnavailableError, CircuitOpenError,
         ProviderFailedError.
         """
         session_id = question.session_id
+        if ahead is not None and self._turnstile.is_held(session_id):
+            # Whoever is in the session is about to change it.
+            forget(ahead)
+            ahead = None
         await self._turnstile.acquire(session_id)
         try:
-            session = self._admit(question, await self._sessions.load(session_id))
+            session = self._admit(question, await self._sessions.load(session_id, ahead))
             card = find_card(session.model)
             started_s = self._clock.monotonic_s()
             completion = await self._ask(question, card, session.model, started_s, emit)
@@ -187,8 +195,8 @@ class Conversation:
             self._breakers[name].release(permit)
 
     def _count(self, card: ModelCard, given: int, answered: int) -> Usage:
-        self._metrics.providers.input_tokens[card.name].inc(given)
-        self._metrics.providers.output_tokens[card.name].inc(answered)
+        self._metrics.providers.count_input[card.name](given)
+        self._metrics.providers.count_output[card.name](answered)
         return Usage(given, answered, given + answered, card.cost(given, answered))
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 import msgspec
-from prometheus_client import Counter
 
 from mock_server.asgi import ANSWER_HEADERS, DEGRADED_HEADER, Headers, Scope
 from mock_server.core.gcra import Verdict
 from mock_server.core.identity import address_digest, is_known, key_digest
 from mock_server.errors import InvalidApiKeyError, RateLimitedError
+from mock_server.metrics import Increment
 from mock_server.settings import Settings
 from mock_server.state.limiter import Limiter
 
@@ -28,7 +28,7 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
 class Guard:
     """Authenticates, then charges the rate limit."""
 
-    def __init__(self, settings: Settings, limiter: Limiter, decisions: Mapping[tuple[str, bool], Counter]):
+    def __init__(self, settings: Settings, limiter: Limiter, decisions: Mapping[tuple[str, bool], Increment]):
         self._settings = settings
         self._limiter = limiter
         self._decisions = decisions
@@ -67,7 +67,7 @@ class Guard:
         if not settings.rate_limit_enabled:
             return []
         verdict = await self._limiter.check(caller.identity, settings.limits_of(caller.tier), cost)
-        self._decisions[caller.tier, verdict.allowed].inc()
+        self._decisions[caller.tier, verdict.allowed](1)
         headers = _build_headers(verdict)
         scope[ANSWER_HEADERS] = headers
         if not verdict.allowed:

@@ -153,3 +153,16 @@ async def test_what_remains_is_exact_where_products_leave_the_whole_numbers_of_l
 def _time_us(parts: object) -> int:
     seconds, micros = parts  # type: ignore[misc]
     return int(seconds) * 1_000_000 + int(micros)  # type: ignore[has-type]
+
+
+async def test_a_session_asked_for_ahead_and_changed_meanwhile_loses_no_turn(
+    clients: list[Coalescer], redis_server: RedisServer
+) -> None:
+    mine, theirs = (RedisSessions(client, "p:", ttl_s=100, max_messages=100) for client in clients[:2])
+    ahead = mine.ask("s")
+    await ahead
+    await theirs.append("s", create_session("gpt-4", None, NOW), build_turn("theirs"), NOW)
+    assert await mine.load("s", ahead) is None, "what was asked for before"
+    await mine.append("s", create_session("gpt-4", None, NOW), build_turn("mine"), NOW)
+    stored = json.loads(redis_server.client().get("p:s") or b"")
+    assert [message["content"] for message in stored["messages"][::2]] == ["theirs", "mine"]

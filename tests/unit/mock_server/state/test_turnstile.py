@@ -65,3 +65,13 @@ async def test_keys_are_forgotten_when_nobody_holds_them() -> None:
         async with hold(turnstile, str(number)):
             pass
     assert not turnstile._queues
+
+
+async def test_a_key_is_held_until_the_last_of_its_queue_left() -> None:
+    turnstile = Turnstile()
+    assert not turnstile.is_held("a")
+    await turnstile.acquire("a")
+    assert turnstile.is_held("a")
+    assert not turnstile.is_held("b")
+    turnstile.release("a")
+    assert not turnstile.is_held("a")
