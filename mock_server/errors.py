@@ -18,6 +18,8 @@ MockError
     │                                       ProviderSaturatedError 503 E208, ProviderTruncatedError 503 E209
     ├── CircuitOpenError      503 E206   ── CircuitHalfOpenFullError 503 E207
     └── InternalError         500 E900
+
+502 E140 and 504 E141 come from the nginx of several instances (`lab/nginx.py`), in the same shape.
 """
 
 import functools
