@@ -25,11 +25,19 @@ class Batches:
         return self._capacity > 0
 
     def configure(self, capacity: float, batch_size: int) -> None:
-        """Sets answers a second and the greatest batch, from the next step on; at 0 all that wait go on at once."""
+        """Sets answers a second and the greatest batch for all that wait; at 0 they go on at once.
+
+        A step under way keeps its time, but nobody waits for its end any more: it may be hours away.
+        """
+        if (capacity, batch_size) == (self._capacity, self._batch_size):
+            return
         self._capacity = capacity
         self._batch_size = batch_size
+        self._steps = None
         if not self.is_bounded:
             _release(self._take(len(self._queue)))
+        elif self._queue:
+            self._steps = asyncio.create_task(self._run())
 
     async def take(self) -> None:
         """Returns at the end of the step that served this call; a cancelled call leaves the queue."""
@@ -44,13 +52,15 @@ class Batches:
     async def _run(self) -> None:
         # Steps follow one another at moments fixed when the first began, however late each is noticed.
         ends_s = self._monotonic_s()
+        mine = asyncio.current_task()
         try:
-            while self.is_bounded and (batch := self._take(self._batch_size)):
+            while self._steps is mine and (batch := self._take(self._batch_size)):
                 ends_s += step_s(len(batch), self._capacity, self._batch_size)
                 await self._sleep_until(ends_s)
                 _release(batch)
         finally:
-            self._steps = None
+            if self._steps is mine:
+                self._steps = None
 
     def _take(self, most: int) -> list[asyncio.Future[None]]:
         batch: list[asyncio.Future[None]] = []

@@ -116,11 +116,32 @@ def test_capacity_changes_while_calls_wait() -> None:
 
         calls = [asyncio.create_task(call()) for _ in range(8)]
         await asyncio.sleep(1.5)
-        # The step under way keeps its time; later ones take the new.
+        # The step under way keeps its time; those that wait take the new at once.
         batches.configure(4.0, 2)
         await asyncio.sleep(1.2)
         batches.configure(0, 1)
         await asyncio.gather(*calls)
         return ends_s
 
-    assert run_virtually(main()) == [1.0, 2.0, 2.5, 2.5, 2.7, 2.7, 3.0, 3.0]
+    assert run_virtually(main()) == [1.0, 2.0, 2.0, 2.0, 2.5, 2.5, 3.0, 3.0]
+
+
+@pytest.mark.parametrize("between", [0.0, 50.0])
+def test_nobody_waits_for_the_step_of_a_capacity_that_was_almost_nothing(between: float) -> None:
+    async def main() -> list[float]:
+        batches, ends_s = create_batches(0.001, 1), []
+
+        async def call() -> None:
+            await batches.take()
+            ends_s.append(round(read_clock(), 6))
+
+        calls = [asyncio.create_task(call()) for _ in range(2)]
+        await asyncio.sleep(1.0)
+        batches.configure(between, 1)
+        batches.configure(2.0, 1)
+        await asyncio.gather(calls[1], call())
+        await calls[0]
+        return ends_s
+
+    # The one being served keeps its thousand seconds.
+    assert run_virtually(main()) == ([1.0, 1.5, 1000.0] if between == 0 else [1.5, 2.0, 1000.0])
