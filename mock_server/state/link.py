@@ -37,8 +37,8 @@ def pack_command(parts: tuple[Part, ...]) -> bytes:
     return bytes(hiredis.pack_command(parts))  # type: ignore[arg-type]
 
 
-class ScriptMissingError(Exception):
-    """Redis does not hold the script of an EVALSHA; nothing was run."""
+class ScriptMissingError(StorageUnavailableError):
+    """Redis does not hold the script of an EVALSHA, nothing was run; to any other command it is no sane answer."""
 
 
 class AwayError(StorageUnavailableError):

@@ -180,6 +180,25 @@ async def test_server_that_hangs_up_after_the_handshake_leaves_nobody_waiting() 
     assert Stranger.pongs >= 20
 
 
+@pytest.mark.parametrize("nonsense", [b"-NOSCRIPT what script?\r\n", b"-\xff\xfe\r\n", b"*-5\r\n"])
+async def test_server_that_answers_the_handshake_with_nonsense_leaves_nobody_waiting(nonsense: bytes) -> None:
+    class Babbler(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(nonsense)  # type: ignore[attr-defined]
+            self.transport.close()
+
+    server = await asyncio.get_running_loop().create_server(Babbler, "127.0.0.1", 0)
+    address = parse_address(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    client = Coalescer(address, max_in_flight=7)
+    async with server, asyncio.timeout(5):
+        with pytest.raises(StorageUnavailableError):
+            await client.execute("GET", "k")
+        await client.close()
+
+
 @pytest.mark.parametrize("url", ["redis://a..b:6379", "redis://127.0.0.1:1", "unix:///nowhere/redis.sock"])
 async def test_address_that_leads_nowhere_fails_calls_at_once(url: str) -> None:
     client = Coalescer(parse_address(url), max_in_flight=7)
