@@ -64,6 +64,7 @@ class EventStream:
 
     async def _start(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self.has_started = True
+        self._sending_since_s = self._loop.time()
         await self._send(
             {"type": "http.response.start", "status": 200, "headers": [*_START, *self._headers, *headers]}
         )

@@ -96,6 +96,24 @@ def test_a_send_that_hangs_is_noticed_on_time_and_once() -> None:
     run_virtually(main())
 
 
+def test_a_client_that_does_not_even_take_the_head_is_noticed() -> None:
+    async def main() -> None:
+        noticed: list[float] = []
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                await asyncio.sleep(100.0)
+
+        stream = EventStream(send, [], 5.0, lambda: noticed.append(read_clock()))
+        hanging = asyncio.create_task(stream.emit(["one "]))
+        await asyncio.sleep(50.0)
+        assert noticed == [pytest.approx(5.0)]
+        hanging.cancel()
+        stream.close()
+
+    run_virtually(main())
+
+
 def test_events_hold_one_line_of_data() -> None:
     assert (
         build_event("token", {"text": "a\nb\r\u2028"}) == 'event: token\ndata: {"text":"a\\nb\\r\u2028"}\n\n'.encode()

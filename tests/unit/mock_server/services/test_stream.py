@@ -173,6 +173,20 @@ def test_a_batch_costs_one_unit_for_each_message_and_all_or_nothing(start_mock: 
     assert mock.client.post("/chat/batch", json=batch("a", "b")).status_code == 200
 
 
+@pytest.mark.parametrize("limits", ["2/second", "100/minute;2/second"])
+def test_a_batch_that_no_limit_could_ever_admit_is_not_told_to_wait(start_mock: StartMock, limits: str) -> None:
+    mock = start_mock(CONSOUL_DEFAULT_LIMITS=limits)
+    refused = mock.client.post("/chat/batch", json=batch("a", "b", "c"))
+    assert (refused.status_code, refused.json()["code"], refused.json()["retry_after"]) == (422, "E003", None)
+    (problem,) = refused.json()["details"]
+    assert problem["field"] == "messages"
+    assert "3" in problem["reason"]
+    assert "2/second" in problem["reason"]
+    assert mock.sample("consoul_rate_limit_decisions_total", tier="default", decision="denied") == 0
+    answer = mock.client.post("/chat/batch", json=batch("a", "b"))
+    assert (answer.status_code, answer.headers["ratelimit-remaining"]) == (200, "0"), "it cost nothing"
+
+
 def test_a_batch_without_a_session_gets_one_of_its_own(start_mock: StartMock) -> None:
     mock = start_mock()
     names = [mock.client.post("/chat/batch", json=batch("hello")).json()["session_id"] for _ in range(2)]
