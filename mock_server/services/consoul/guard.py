@@ -9,7 +9,8 @@ import msgspec
 from mock_server.asgi import ANSWER_HEADERS, DEGRADED_HEADER, Headers, Scope
 from mock_server.core.gcra import Verdict
 from mock_server.core.identity import address_digest, is_known, key_digest
-from mock_server.errors import InvalidApiKeyError, RateLimitedError
+from mock_server.core.limits import Limit
+from mock_server.errors import InvalidApiKeyError, InvalidContentError, RateLimitedError
 from mock_server.metrics import Increment
 from mock_server.settings import Settings
 from mock_server.state.limiter import Limiter
@@ -62,11 +63,17 @@ class Guard:
         return Caller(digest, settings.tier_by_digest.get(digest, DEFAULT_TIER), digest if known else None)
 
     async def charge(self, caller: Caller, scope: Scope, cost: int = 1) -> Headers:
-        """Spends `cost` units of the caller's limits, returns the `RateLimit-*` headers; raises RateLimitedError."""
+        """Spends `cost` units of the caller's limits, returns the `RateLimit-*` headers; raises RateLimitedError.
+
+        Raises InvalidContentError for messages that cost more than a limit admits at once: waiting would not help.
+        """
         settings = self._settings
         if not settings.rate_limit_enabled:
             return []
-        verdict = await self._limiter.check(caller.identity, settings.limits_of(caller.tier), cost)
+        limits = settings.limits_of(caller.tier)
+        if cost > 1:
+            _refuse_impossible(limits, cost)
+        verdict = await self._limiter.check(caller.identity, limits, cost)
         self._decisions[caller.tier, verdict.allowed](1)
         headers = _build_headers(verdict)
         scope[ANSWER_HEADERS] = headers
@@ -75,6 +82,15 @@ class Guard:
                 f"The rate limit of {verdict.limit} is used up.", retry_after_s=verdict.retry_after_s
             )
         return headers
+
+
+def _refuse_impossible(limits: tuple[Limit, ...], cost: int) -> None:
+    least = min(limits, key=lambda limit: limit.count)
+    if cost > least.count:
+        reason = (
+            f"{cost} messages cost more than the limit of {least} ever admits at once; send {least.count} at most"
+        )
+        raise InvalidContentError(details=[{"field": "messages", "reason": reason}])
 
 
 def _build_headers(verdict: Verdict) -> Headers:

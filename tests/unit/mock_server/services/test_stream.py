@@ -182,7 +182,7 @@ def test_a_batch_that_no_limit_could_ever_admit_is_not_told_to_wait(start_mock: 
     assert problem["field"] == "messages"
     assert "3" in problem["reason"]
     assert "2/second" in problem["reason"]
-    assert mock.sample("consoul_rate_limit_decisions_total", tier="default", decision="denied") == 0
+    assert mock.sample("consoul_rate_limit_decisions_total", tier="default", decision="limited") == 0
     answer = mock.client.post("/chat/batch", json=batch("a", "b"))
     assert (answer.status_code, answer.headers["ratelimit-remaining"]) == (200, "0"), "it cost nothing"
 
