@@ -99,6 +99,9 @@ class FallbackSessions:
             self.on_risk(self.at_risk)
         return Saved(False, is_degraded=True)
 
+    def stands_in(self, session_id: str) -> bool:
+        return self._outage.is_away or session_id in self._begun or self._journal.find(session_id) is not None
+
     async def count(self) -> int:
         if self._outage.is_away:
             self._drop_expired()

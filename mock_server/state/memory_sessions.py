@@ -32,6 +32,9 @@ class MemorySessions:
             del self._kept[next(iter(self._kept))]
         return Saved(stored is None)
 
+    def stands_in(self, session_id: str) -> bool:
+        return False
+
     async def count(self) -> int:
         now_s = self._monotonic_s()
         # Saving moves a session to the end, so the expired ones are at the front.

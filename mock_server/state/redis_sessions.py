@@ -102,6 +102,9 @@ class RedisSessions:
             return Replaced(True, None)
         return Replaced(False, None if reply[1] is None else self._decode(reply[1]))
 
+    def stands_in(self, session_id: str) -> bool:
+        return False
+
     async def count(self) -> int:
         return int(await _COUNT.run(self._redis, 1, self._index))
 

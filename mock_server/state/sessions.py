@@ -145,5 +145,8 @@ class SessionStore(Protocol):
         owner's meanwhile, StorageUnavailableError.
         """
 
+    def stands_in(self, session_id: str) -> bool:
+        """Returns whether memory answers for Redis in what is under way on this session."""
+
     async def count(self) -> int:
         """Returns the number of live sessions. Raises StorageUnavailableError."""

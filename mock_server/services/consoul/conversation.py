@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from mock_server.asgi import DEGRADED_HEADER
 from mock_server.core.breaker import BreakerState, CircuitBreaker, Permit
 from mock_server.core.clock import Clock
 from mock_server.core.models import DEFAULT_MODEL, ModelCard, find_card
@@ -103,6 +104,9 @@ class Conversation:
             saved = await self._sessions.append(session_id, session, turn, now)
             if saved.is_new:
                 self._metrics.state.sessions_created.inc()
+        except RequestError as error:
+            self._mark(error, session_id)
+            raise
         finally:
             self._turnstile.release(session_id)
         usage = self._count(card, turn.asked_tokens + sum(session.tokens), completion.tokens)
@@ -127,6 +131,9 @@ class Conversation:
                 answer if isinstance(answer, RequestError) else await self._save_aside(question, session, *answer)
                 for question, answer in zip(questions, answers, strict=True)
             ]
+        except RequestError as error:
+            self._mark(error, first.session_id)
+            raise
         finally:
             self._turnstile.release(first.session_id)
 
@@ -135,7 +142,7 @@ class Conversation:
         try:
             completion = await self._ask(question, find_card(session.model), session.model, started_s, None)
         except RequestError as error:
-            return error
+            return self._mark(error, question.session_id)
         return completion, self._clock.monotonic_s() - started_s
 
     async def _save_aside(
@@ -145,12 +152,18 @@ class Conversation:
         try:
             saved = await self._sessions.append(question.session_id, session, turn, now)
         except RequestError as error:
-            return error
+            return self._mark(error, question.session_id)
         if saved.is_new:
             self._metrics.state.sessions_created.inc()
         given = turn.asked_tokens + sum(session.tokens)
         usage = self._count(find_card(session.model), given, completion.tokens)
         return Reply(completion.text, session.model, usage, now, provider_s, saved.is_degraded)
+
+    def _mark(self, error: RequestError, session_id: str) -> RequestError:
+        """Returns the error; it says so when memory stands in for Redis, as an answer would."""
+        if self._sessions.stands_in(session_id):
+            error.headers += (DEGRADED_HEADER,)
+        return error
 
     def _admit(self, question: Question, session: Session | None) -> Session:
         """Returns the session a turn is taken on, a new one when there is none; raises SessionNotFoundError."""

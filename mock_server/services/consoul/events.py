@@ -65,9 +65,9 @@ class EventStream:
     async def _start(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self.has_started = True
         self._sending_since_s = self._loop.time()
-        await self._send(
-            {"type": "http.response.start", "status": 200, "headers": [*_START, *self._headers, *headers]}
-        )
+        # Both may say that memory stood in for Redis.
+        given = dict.fromkeys([*_START, *self._headers, *headers])
+        await self._send({"type": "http.response.start", "status": 200, "headers": list(given)})
 
     async def _push(self, body: bytes, is_more: bool) -> None:
         self._sending_since_s = self._loop.time()

@@ -87,9 +87,7 @@ class Guard:
 def _refuse_impossible(limits: tuple[Limit, ...], cost: int) -> None:
     least = min(limits, key=lambda limit: limit.count)
     if cost > least.count:
-        reason = (
-            f"{cost} messages cost more than the limit of {least} ever admits at once; send {least.count} at most"
-        )
+        reason = f"{cost} messages cost more than the limit of {least} ever admits; send {least.count} at most"
         raise InvalidContentError(details=[{"field": "messages", "reason": reason}])
 
 

@@ -1,5 +1,6 @@
 """A whole mock that loses its Redis and finds it again: nothing acknowledged is lost, nothing is there twice."""
 
+import http.client
 import json
 import signal
 from collections.abc import Sequence
@@ -7,7 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.mock.conftest import Answer, Mock, RedisServer, StartMock, stores, wait_until
+from tests.integration.mock.conftest import (
+    Answer,
+    Mock,
+    RedisServer,
+    StartMock,
+    find_free_port,
+    stores,
+    wait_until,
+)
 
 FAST = {
     "CONSOUL_REDIS_FALLBACK_ENABLED": "true",
@@ -95,6 +104,27 @@ def test_a_frozen_redis_costs_a_time_out_until_it_is_known_and_nothing_after(
     redis_server.signal(signal.SIGCONT)
     wait_for_recovery(mock)
     assert history(redis_server, "s") == [str(number) for number in range(30)]
+
+
+@pytest.mark.parametrize("limiter", ["true", "false"])
+def test_failures_while_memory_stands_in_say_so_once(start_mock: StartMock, limiter: str) -> None:
+    nowhere = f"redis://127.0.0.1:{find_free_port()}"
+    failing = {"MOCK_PROVIDER_FAILURE_RATIO": "1", "MOCK_PROVIDER_FAILURE_KIND": "rate_limited"}
+    mock = start_mock(**FAST, **failing, REDIS_URL=nowhere, CONSOUL_RATE_LIMIT_ENABLED=limiter)
+    turn = {"session_id": "s", "message": "m"}
+    batch = {"session_id": "s", "messages": [{"role": "user", "content": "m"}] * 2}
+    connection = http.client.HTTPConnection("127.0.0.1", mock.port, timeout=5)
+    for path, body, status in (
+        ("/chat", turn, 503),
+        ("/chat/stream", turn, 200),
+        ("/chat/batch", batch, 200),
+        ("/chat/batch", {**batch, "sequential": False}, 200),
+    ):
+        connection.request("POST", path, json.dumps(body))
+        answer = connection.getresponse()
+        assert b'"E205"' in answer.read()
+        assert (answer.status, answer.headers.get_all("x-degraded")) == (status, ["redis"])
+    connection.close()
 
 
 def test_f08_starts_degraded_while_redis_is_away(start_mock: StartMock, redis_server: RedisServer) -> None:
