@@ -134,6 +134,8 @@ class SimulatedProvider:
         except BaseException as error:
             if entry is not None:
                 entry.outcome = "failed" if isinstance(error, ProviderFailedError) else "cancelled"
+                if entry.waited_s is None:
+                    entry.waited_s = self._monotonic_s() - started_s
             raise
         if entry is not None:
             if emit is None:
