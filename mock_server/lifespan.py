@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,9 @@ from mock_server.reconnection import Reconnector
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.sessions import SessionStore
 
-SAMPLE_EVERY_S = 1.0
+_log = logging.getLogger(__name__)
 
+SAMPLE_EVERY_S = 1.0
 
 # Runs until cancelled.
 Background = Callable[[], Coroutine[Any, Any, None]]
@@ -69,7 +71,10 @@ def create_lifespan(
         executor = ThreadPoolExecutor(threads, thread_name_prefix="consoul")
         asyncio.get_running_loop().set_default_executor(executor)
         await reconnector.start()
-        tasks = [asyncio.create_task(run()) for run in (sampler.run, reconnector.run, *background)]
+        runs: tuple[Background, ...] = (sampler.run, reconnector.run, *background)
+        tasks = [asyncio.create_task(run(), name=run.__qualname__) for run in runs]
+        for task in tasks:
+            task.add_done_callback(_tell_of_failure)
         try:
             async with control or contextlib.nullcontext():
                 yield {"draining": draining}
@@ -83,3 +88,8 @@ def create_lifespan(
             executor.shutdown(wait=False, cancel_futures=True)
 
     return lifespan
+
+
+def _tell_of_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("%s ended, and what it did is left undone", task.get_name(), exc_info=error)
