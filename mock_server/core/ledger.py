@@ -32,9 +32,9 @@ class Entry:
     """One call to a provider. `started_s` is wall time; all other seconds are durations, `sent_s` since the start.
 
     `fault` names the failure that was drawn, None for none; `waited_s` is the time before the provider began, or the
-    call ended without it: for a place in its pool and in its batches; None while it waits. `sent_s` holds (seconds, number of tokens) for each run of tokens handed to
-    the transport; a whole answer is one run. `outcome` is None while the call runs, then "completed", "failed" or
-    "cancelled".
+    call ended without it: for a place in its pool and in its batches; None while it waits. `sent_s` holds (seconds,
+    number of tokens) for each run of tokens handed to the transport; a whole answer is one run. `outcome` is None
+    while the call runs, then "completed", "failed" or "cancelled".
     """
 
     request_id: str

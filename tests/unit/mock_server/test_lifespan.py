@@ -18,7 +18,9 @@ class Broken:
         raise ValueError("nobody thought of this")
 
 
-async def test_work_in_the_background_that_fails_is_told_while_the_mock_runs(caplog: pytest.LogCaptureFixture) -> None:
+async def test_background_work_that_fails_is_told_while_the_mock_runs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     metrics = Metrics(CollectorRegistry(), [])
     sampler = Sampler(cast(SessionStore, Broken()), {}, metrics.state)
     reconnector = Reconnector([], None, None, 60.0, metrics.storage)

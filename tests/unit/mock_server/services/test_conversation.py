@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -25,6 +26,7 @@ from mock_server.services.consoul.conversation import Conversation, Question
 from mock_server.services.consoul.pool import ProviderPool
 from mock_server.services.consoul.provider import ProviderConfig, SimulatedProvider, Surroundings
 from mock_server.state.memory_sessions import MemorySessions
+from mock_server.state.sessions import Saved
 from tests.unit.mock_server.virtual_time import read_clock, run_virtually, sleep_until
 
 # First token after 1 s, then one each 0.25 s: 2 s in all.
@@ -222,5 +224,49 @@ def test_an_emit_that_fails_is_no_failure_of_the_provider() -> None:
                 await setup.conversation.stream_turn(ask(f"s{number}"), emit)
         assert setup.breakers["openai"].state is BreakerState.CLOSED
         assert setup.pool.in_use == 0
+
+    run_virtually(main())
+
+
+def test_turns_asked_at_once_give_everything_back_when_their_client_leaves() -> None:
+    async def main() -> None:
+        setup = create_setup(places=2)
+        questions = [ask(transport="batch")] * 4
+        leaving = asyncio.create_task(setup.conversation.take_turns_at_once(questions))
+        await asyncio.sleep(0.5)
+        assert setup.pool.in_use == 2
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert leaving.cancelled()
+        assert setup.pool.in_use == 0
+        assert await setup.sessions.load("s") is None
+        replies = await setup.conversation.take_turns_at_once(questions)
+        assert not [reply for reply in replies if isinstance(reply, RequestError)]
+        # Two at a time, 2 s each, and the session was free at once.
+        assert read_clock() == pytest.approx(4.5)
+
+    run_virtually(main())
+
+
+def test_a_client_that_leaves_during_the_save_frees_the_session() -> None:
+    async def main() -> None:
+        setup = create_setup()
+        save = setup.sessions.append
+
+        async def save_slowly(*arguments: Any) -> Saved:
+            await asyncio.sleep(1.0)
+            return await save(*arguments)
+
+        setup.sessions.append = save_slowly  # type: ignore[assignment, method-assign]
+        leaving = asyncio.create_task(stream(setup))
+        await asyncio.sleep(2.5)
+        leaving.cancel()
+        assert not isinstance(await stream(setup), Exception)
+        assert leaving.cancelled()
+        assert read_clock() == pytest.approx(5.5)
+        saved = await setup.sessions.load("s")
+        assert saved is not None
+        assert saved.version == 1
+        assert setup.sample("consoul_token_usage_total", direction="output", model="gpt-4") == 5
 
     run_virtually(main())
