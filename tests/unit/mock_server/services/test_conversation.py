@@ -270,3 +270,22 @@ def test_a_client_that_leaves_during_the_save_frees_the_session() -> None:
         assert setup.sample("consoul_token_usage_total", direction="output", model="gpt-4") == 5
 
     run_virtually(main())
+
+
+def test_an_error_nobody_thought_of_ends_the_turns_asked_beside_it() -> None:
+    async def main() -> None:
+        setup = create_setup()
+        answer, calls = setup.providers["openai"].answer, list[float]()
+
+        async def fail_second(*arguments: Any) -> object:
+            calls.append(read_clock())
+            if len(calls) == 2:
+                raise ZeroDivisionError
+            return await answer(*arguments)
+
+        setup.providers["openai"].answer = fail_second  # type: ignore[assignment, method-assign]
+        with pytest.raises(ZeroDivisionError):
+            await setup.conversation.take_turns_at_once([ask(transport="batch")] * 4)
+        assert (setup.pool.in_use, read_clock()) == (0, 0.0)
+
+    run_virtually(main())
