@@ -184,8 +184,8 @@ def _surround(
     app = Admission(app, settings.limit_concurrency)
     app = DrainingGate(app, draining)
     app = ErrorBoundary(app, clock.wall_s)
-    app = Measured(app, metrics.requests, clock.monotonic_s)
-    return RequestId(app, _create_id_maker(rng))
+    app = RequestId(app, _create_id_maker(rng))
+    return Measured(app, metrics.requests, clock.monotonic_s)
 
 
 def _create_id_maker(rng: random.Random) -> Callable[[], bytes]:

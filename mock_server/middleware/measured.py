@@ -26,8 +26,11 @@ class Measured:
         finally:
             duration_s = self._monotonic_s() - started_s
             metrics.count_in_flight(-1)
+            # Through the server's objects the answer leads back to the scope: left there, each request would be a
+            # cycle, which only the garbage collector can free.
+            answer = scope.pop(ANSWER)
             endpoint = scope.get(ROUTE) or _find_template(scope)
-            metrics.observe(endpoint, scope["method"], scope[ANSWER].status, duration_s)
+            metrics.observe(endpoint, scope["method"], answer.status, duration_s)
             provider_s = scope.get(PROVIDER_S)
             if provider_s is not None:
                 metrics.observe_overhead(endpoint, max(0.0, duration_s - provider_s))

@@ -1,7 +1,7 @@
 """Gives every request an id and every answer its `X-Request-ID`; watches the answer for the layers inside."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from mock_server.asgi import ANSWER, REQUEST_ID, Answer, App, Receive, Scope, Send
 
@@ -18,10 +18,9 @@ class RequestId:
         self._app = app
         self._make_id = make_id
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         request_id = None
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _is_sane(value):
@@ -30,12 +29,6 @@ class RequestId:
             request_id = self._make_id()
         scope[REQUEST_ID] = request_id
         if scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         answer = scope[ANSWER] = Answer(send, request_id)
-        try:
-            await self._app(scope, receive, answer.send)
-        finally:
-            # Through the server's objects the answer leads back to the scope: left there, each request would be a
-            # cycle, which only the garbage collector can free.
-            del scope[ANSWER]
+        return self._app(scope, receive, answer.send)

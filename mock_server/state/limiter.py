@@ -6,6 +6,7 @@ from typing import Protocol
 from mock_server.core.gcra import MICROSECONDS, Arrival, Verdict, build_verdict, check_all
 from mock_server.core.limits import Limit
 from mock_server.state.coalescer import Coalescer
+from mock_server.state.link import ScriptMissingError
 from mock_server.state.script import WritingScript
 
 MAX_IDENTITIES_IN_MEMORY = 100_000
@@ -65,7 +66,13 @@ class RedisLimiter:
         endings, arguments = self._calls.get(limits) or self._prepare(limits)
         beginning = f"{self._prefix}:{identity}:"
         keys = [beginning + ending for ending in endings]
-        reply = await _GCRA.run(self._redis, len(keys), *keys, cost, *arguments)
+        try:
+            # The same as `run`, without a coroutine of its own: it is asked for each request.
+            reply = await _GCRA.call(self._redis, len(keys), *keys, cost, *arguments)
+        except ScriptMissingError:
+            reply = await _GCRA.run_whole(self._redis, len(keys), *keys, cost, *arguments)
+        if self._redis.outage.refusals:
+            _GCRA.confirm(self._redis)
         allowed, index, ahead_us, part, retry_us = reply
         return build_verdict(bool(allowed), limits[index - 1], ahead_us, part, retry_us)
 

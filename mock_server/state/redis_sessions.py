@@ -8,7 +8,7 @@ from mock_server.errors import SessionNotFoundError, StorageSaturatedError, Stor
 from mock_server.state.coalescer import Coalescer
 from mock_server.state.link import AwayError
 from mock_server.state.script import Script, WritingScript
-from mock_server.state.sessions import Ahead, Saved, Session, Turn, append_turn, read_session
+from mock_server.state.sessions import Ahead, Saved, Session, Turn, append_turn, open_session
 
 _MAX_ATTEMPTS = 64
 
@@ -109,7 +109,7 @@ class RedisSessions:
         return int(await _COUNT.run(self._redis, 1, self._index))
 
     def _decode(self, stored: bytes) -> Session:
-        session = read_session(stored)
+        session = open_session(stored)
         if session is None:
             raise UnreadableSessionError(retry_after_s=1.0)
         return session

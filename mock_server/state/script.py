@@ -1,5 +1,6 @@
 """A Lua script called by its digest, sent whole only when Redis does not hold it."""
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -17,15 +18,31 @@ class Script:
         # Redis names scripts by SHA-1; nothing is protected by it.
         self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
+    def call(self, redis: Coalescer, keys: int, *parts: str | bytes | int) -> asyncio.Future[Any]:
+        """Returns the future reply; the first `keys` parts are keys, the rest arguments.
+
+        Where it is ScriptMissingError, nothing was run: `run_whole` does.
+        """
+        return redis.execute("EVALSHA", self._sha, keys, *parts)
+
     async def run(self, redis: Coalescer, keys: int, *parts: str | bytes | int) -> Any:
-        """Returns the reply; the first `keys` parts are keys, the rest arguments."""
+        """Returns the reply, whether or not Redis holds the script."""
         try:
-            reply = await redis.execute("EVALSHA", self._sha, keys, *parts)
+            reply = await self.call(redis, keys, *parts)
         except ScriptMissingError:
-            reply = await redis.execute("EVAL", self._source, keys, *parts)
-        if self.proves_writes and redis.outage.refusals:
-            redis.outage.confirm()
+            reply = await self.run_whole(redis, keys, *parts)
+        if redis.outage.refusals:
+            self.confirm(redis)
         return reply
+
+    def confirm(self, redis: Coalescer) -> None:
+        """Notes that it ran while Redis was refusing calls."""
+        if self.proves_writes:
+            redis.outage.confirm()
+
+    async def run_whole(self, redis: Coalescer, keys: int, *parts: str | bytes | int) -> Any:
+        """Returns the reply of the script sent with its source, which Redis then holds."""
+        return await redis.execute("EVAL", self._source, keys, *parts)
 
 
 class WritingScript(Script):
