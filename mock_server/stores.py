@@ -1,5 +1,6 @@
 """Where a mock keeps its state, as its settings say: in Redis, in memory, or in memory while Redis is away."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,9 @@ def create_stores(settings: Settings, monotonic_s: Callable[[], float], on_creat
         limit_client = session_client
     else:
         limit_client = _create_client(settings.rate_limit_redis_url, settings, settings.rate_limit_key_prefix)
+    if session_client is not None and limit_client is not None and _is_one_server(session_client, limit_client):
+        # What the one finds out spares the other its own time-out: a request asks both, one after the other.
+        limit_client.outage = session_client.outage
     return Stores(
         _create_sessions(settings, session_client, monotonic_s, on_created),
         _create_limiter(settings, limit_client, monotonic_s),
@@ -56,6 +60,11 @@ def _create_client(url: SecretStr | None, settings: Settings, key_prefix: str) -
         settings.redis_max_connections,
         probe_key=key_prefix.removesuffix(":") + ":{probe}",
     )
+
+
+def _is_one_server(one: Coalescer, other: Coalescer) -> bool:
+    """Returns whether two clients ask the same server in the same name, of whatever database."""
+    return dataclasses.replace(one.address, database=0) == dataclasses.replace(other.address, database=0)
 
 
 def _create_sessions(

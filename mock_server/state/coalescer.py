@@ -124,6 +124,8 @@ class Coalescer:
         except StorageSaturatedError:
             pass
         except StorageUnavailableError:
+            # Another client of the same server may have ended it meanwhile.
+            self.outage.begin()
             self._announce_outage()
             return
         self.outage.end()
