@@ -6,6 +6,7 @@ Toxics act on connections that exist as on new ones, from the moment they are ad
 import asyncio
 import itertools
 import random
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -27,7 +28,8 @@ class FaultProxy:
         self._names = itertools.count(1)
         self._toxics: dict[str, Toxic] = {}
         self._links: dict[Link, asyncio.Task[None]] = {}
-        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy")
         self.port = 0
@@ -92,43 +94,56 @@ class FaultProxy:
         self._run(self._listen)
 
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1000)
+            self._listener.setblocking(False)
+            self.port = self._listener.getsockname()[1]
+            self._loop.add_reader(self._listener, self._accept, self._listener)
 
     async def _go_down(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
-        tasks = list(self._links.values())
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._loop.remove_reader(listener)
+            listener.close()
         for link in list(self._links):
             link.reset()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in self._tasks - set(self._links.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _close(self) -> None:
         await self._go_down()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
         # Transports close in the turn after the one that aborts them.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
+    def _accept(self, listener: socket.socket) -> None:
+        # Not asyncio's own server: closed in the turn in which it accepts, it leaves a transport open.
         try:
-            server = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+            accepted, _ = listener.accept()
         except OSError:
-            writer.transport.abort()
             return
-        if self._server is None:
-            writer.transport.abort()
-            server[1].transport.abort()
-            return
-        link = Link((reader, writer), server, self._rng)
+        self.accepted += 1
+        accepted.setblocking(False)
+        task = self._loop.create_task(self._serve(accepted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, accepted: socket.socket) -> None:
         task = asyncio.current_task()
         assert task is not None
+        upstream = socket.socket()
+        try:
+            upstream.setblocking(False)
+            await self._loop.sock_connect(upstream, ("127.0.0.1", self._upstream_port))
+            ends = await asyncio.open_connection(sock=accepted), await asyncio.open_connection(sock=upstream)
+        except BaseException as error:
+            accepted.close()
+            upstream.close()
+            if not isinstance(error, OSError):
+                raise
+            return
+        link = Link(*ends, self._rng)
         self._links[link] = task
         for name, toxic in self._toxics.items():
             link.add(name, toxic)

@@ -26,10 +26,17 @@ _CHUNK_BYTES = 65_536
 _QUEUE_LENGTH = 1024
 # A limited rate is spent in pieces of this length, so that it can be felt below one chunk.
 _RATE_PIECE_S = 0.1
+_LAST_WORDS_S = 1.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _Kind = TypeVar("_Kind", bound=Toxic)
+
+
+def _build_refused(reply: str) -> bytes:
+    """Returns a command that Redis answers with that error: in its turn, so that replies stay in order."""
+    parts = ["EVAL", "return redis.error_reply(ARGV[1])", "0", reply]
+    return f"*{len(parts)}\r\n".encode() + b"".join(f"${len(part)}\r\n{part}\r\n".encode() for part in parts)
 
 
 class Pipe:
@@ -66,6 +73,9 @@ class Pipe:
             self._timers.pop(name).cancel()
         if isinstance(toxic, Timeout):
             self._link.close()
+        if isinstance(toxic, Refuse) and self._commands.has_data():
+            # The end of a command whose beginning was kept back.
+            self._link.reset()
         self._wake()
 
     def stop(self) -> None:
@@ -98,8 +108,7 @@ class Pipe:
         if any(self._find(Timeout)):
             return
         for _, refuse in self._find(Refuse):
-            self._link.answer(self._count_commands(data) * f"-{refuse.reply}\r\n".encode())
-            return
+            data = self._count_commands(data) * _build_refused(refuse.reply)
         if any(self._find(Garbage)):
             data = self._rng.randbytes(len(data))
         for name, reset in self._find(ResetPeer):
@@ -195,10 +204,6 @@ class Link:
         for pipe in self._pipes.values():
             pipe.remove(name)
 
-    def answer(self, data: bytes) -> None:
-        """Sends to the client what the server did not say."""
-        self._writers[0].write(data)
-
     def close(self) -> None:
         """Ends both connections as their peers would, after what was written."""
         for writer in self._writers:
@@ -220,15 +225,27 @@ class Link:
         ]
         try:
             await asyncio.gather(*self._tasks)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, hiredis.ProtocolError, asyncio.CancelledError):
             if not self._has_ended:
                 self.reset()
         finally:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             for pipe in self._pipes.values():
                 pipe.stop()
+            await self._close_writers()
+
+    async def _close_writers(self) -> None:
+        """Lets what was written go out, if somebody reads it."""
+        for writer in self._writers:
+            writer.close()
+        try:
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await asyncio.gather(*(writer.wait_closed() for writer in self._writers))
+        except OSError:
+            pass
+        finally:
             for writer in self._writers:
-                writer.close()
+                writer.transport.abort()
 
     def _end(self) -> None:
         self._has_ended = True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.mock.conftest import wait_until
+from tests.integration.mock.conftest import RedisServer, wait_until
 from tests.reliability.fault_proxy import FaultProxy
 from tests.reliability.toxics import (
     Bandwidth,
@@ -233,15 +233,27 @@ def test_garbage_is_of_the_same_length_and_other_bytes(proxy: FaultProxy) -> Non
         assert ask(client, data) == data
 
 
-def test_refuse_answers_each_command_once_and_hands_none_on(proxy: FaultProxy, echo: _EchoServer) -> None:
-    command = b"*1\r\n$4\r\nPING\r\n"
-    with connect(proxy) as client:
-        proxy.add(Refuse(reply="LOADING not yet"))
-        client.sendall(command * 2 + command[:5])
-        assert receive(client, 2 * 18) == b"-LOADING not yet\r\n" * 2
-        client.sendall(command[5:])
-        assert receive(client, 18) == b"-LOADING not yet\r\n"
-    assert echo.heard == b""
+def test_refuse_answers_each_command_in_its_turn_and_runs_none(redis_server: RedisServer) -> None:
+    command = b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n"
+    refusal = b"-LOADING not yet\r\n"
+    with FaultProxy(redis_server.port) as proxy, connect(proxy) as client:
+        client.sendall(command)
+        assert receive(client, 4) == b":1\r\n"
+        for _ in range(50):
+            # Replies to what came before are on their way when it begins.
+            client.sendall(command * 3)
+            name = proxy.add(Refuse(reply="LOADING not yet"))
+            client.sendall(command * 2)
+            received = b""
+            while received.count(b"\r\n") < 5:
+                received += client.recv(65_536)
+            replies = received.splitlines(keepends=True)
+            assert [reply == refusal for reply in replies] == sorted(reply == refusal for reply in replies)
+            assert replies[3:] == [refusal] * 2
+            proxy.remove(name)
+        counted = redis_server.client().get("n")
+        assert isinstance(counted, bytes)
+        assert int(counted) <= 151
 
 
 def test_toxicity_is_the_share_of_connections_harmed(proxy: FaultProxy) -> None:

@@ -77,7 +77,7 @@ class Garbage(Toxic):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refuse(Toxic):
-    """Our own, for Redis: every command gets the error `reply`, none reaches the server."""
+    """Our own, for Redis: every command is answered with the error `reply`, and not run."""
 
     reply: str
     stream: Stream = "upstream"
