@@ -34,7 +34,7 @@ from mock_server.lab.supervision import Supervisor, render_config, spawn_supervi
 READY_DEADLINE_S = 30.0
 SUPERVISOR_DEADLINE_S = 10.0
 # Longer than the longest `stop_wait_s` of two ranks, after which the supervisor itself uses force.
-STOP_DEADLINE_S = 25.0
+STOP_DEADLINE_S = 50.0
 _WANTED_OPEN_FILES = 65536
 # What changes how the mock behaves; a lab that runs with other values is not the one asked for.
 _SETTINGS_PREFIXES = ("CONSOUL_", "MOCK_", "HTTPX_", "OPENAI_", "ANTHROPIC_", "REDIS_URL", "PYTHONGC_")

@@ -128,6 +128,8 @@ def build_consoul(root: Path, instance: Instance, python: str) -> Service:
             "CONSOUL_PORT": str(instance.port),
             "CONSOUL_OBSERVABILITY_METRICS_PORT": str(instance.metrics_port),
         },
+        # It gives what is in flight 30 s, and ends as soon as nothing is.
+        stop_wait_s=35,
     )
 
 
