@@ -88,6 +88,7 @@ class Schedule:
     def __init__(self, number: int, redis: Coalescer, rng: random.Random):
         self.key = f"f{number}:s"
         self._kind, self._has_ttl = "gone", False
+        self.outage = redis.outage
         self.live_lost = self.deleted = self.kept = 0
         self._redis = redis
         self._rng = rng

@@ -59,6 +59,7 @@ class RedisServer:
     options: tuple[str, ...] = ()
     port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
+    _clients: list["redis.Redis"] = field(default_factory=list)
 
     def start(self) -> None:
         command = [
@@ -86,7 +87,10 @@ class RedisServer:
             return False
 
     def client(self, database: int = 0) -> "redis.Redis":
-        return redis.Redis(port=self.port, db=database, socket_timeout=2)
+        """Returns a client; `stop` closes it, if nobody did."""
+        made = redis.Redis(port=self.port, db=database, socket_timeout=2)
+        self._clients.append(made)
+        return made
 
     def url(self, database: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{database}"
@@ -101,6 +105,8 @@ class RedisServer:
         self.process.send_signal(number)
 
     def stop(self) -> None:
+        for client in self._clients:
+            client.close()
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
