@@ -128,22 +128,29 @@ class FaultProxy:
         task = self._loop.create_task(self._serve(accepted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # One that is cancelled before it began closes nothing by itself.
+        task.add_done_callback(lambda ended: accepted.close() if ended.cancelled() else None)
 
     async def _serve(self, accepted: socket.socket) -> None:
         task = asyncio.current_task()
         assert task is not None
         upstream = socket.socket()
+        ends: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         try:
             upstream.setblocking(False)
             await self._loop.sock_connect(upstream, ("127.0.0.1", self._upstream_port))
-            ends = await asyncio.open_connection(sock=accepted), await asyncio.open_connection(sock=upstream)
+            # One by one: cancelled at the second, the first is there to be closed.
+            ends.append(await asyncio.open_connection(sock=accepted))
+            ends.append(await asyncio.open_connection(sock=upstream))
         except BaseException as error:
+            for _, writer in ends:
+                writer.transport.abort()
             accepted.close()
             upstream.close()
             if not isinstance(error, OSError):
                 raise
             return
-        link = Link(*ends, self._rng)
+        link = Link(ends[0], ends[1], self._rng)
         self._links[link] = task
         for name, toxic in self._toxics.items():
             link.add(name, toxic)

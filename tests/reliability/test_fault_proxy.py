@@ -1,5 +1,6 @@
 """The fault proxy does what its toxics say, to an echo server and to whoever talks to it."""
 
+import gc
 import os
 import random
 import socket
@@ -287,3 +288,19 @@ def test_ends_cleanly_with_connections_toxics_and_data_under_way(echo: _EchoServ
     assert proxy.connections == 0
     wait_until(lambda: threading.active_count() <= threads, "the echo server's threads end")
     wait_until(lambda: count_files() <= files, "no socket is left")
+
+
+def test_ends_cleanly_while_connections_are_being_made(echo: _EchoServer) -> None:
+    for number in range(60):
+        clients = []
+        with FaultProxy(echo.server_address[1]) as made:
+            for _ in range(8):
+                client = connect(made)
+                client.sendall(b"ping")
+                clients.append(client)
+            # So that the end comes at many moments of their being made.
+            time.sleep(number * 0.0001)
+        for client in clients:
+            client.close()
+    # Whatever was left open says so when it is freed, which fails the test.
+    gc.collect()
