@@ -104,7 +104,7 @@ dashboards: $(VENV)/.installed-dev ## Generate the Grafana dashboards anew
 
 bench: bench-mock ## Run every benchmark, side by side with what it is compared to
 
-bench-mock: $(VENV)/.installed-dev ## Put the mock beside a bare ASGI app; time its streams and WebSockets (8 minutes)
+bench-mock: $(VENV)/.installed-dev ## Put the mock beside a bare ASGI app; time its streams and WebSockets
 	$(BIN)/python -m tests.bench.mock
 	$(BIN)/python -m tests.bench.latency
 	$(BIN)/python -m tests.bench.streams

@@ -58,7 +58,7 @@ class Reconnector:
             self._awake.clear()
             try:
                 await self._recover()
-            except Exception:  # noqa: BLE001
+            except Exception:  # noqa: BLE001 - logged: the way back must stay open
                 # Without this task a worker would never be back: whatever went wrong, it tries again.
                 _log.exception("The way back to Redis failed; next try in an interval")
                 self._awake.set()

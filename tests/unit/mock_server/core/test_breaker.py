@@ -1,39 +1,9 @@
 """What the rows of group B in tests/reliability do not say of the breaker."""
 
-from mock_server.core.breaker import BreakerConfig, BreakerState, CircuitBreaker, Permit, Refusal
+from mock_server.core.breaker import BreakerState, Refusal
+from tests.unit.mock_server.core.breaker_rig import Rig
 
 CLOSED, HALF_OPEN, OPEN = BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN
-
-
-class Rig:
-    """A breaker on a clock moved by hand, with the transitions it announced."""
-
-    def __init__(self, **config: float) -> None:
-        self.now_s = 0.0
-        self.moves: list[tuple[BreakerState, BreakerState]] = []
-        self.breaker = CircuitBreaker(
-            BreakerConfig(**config),  # type: ignore[arg-type]
-            lambda: self.now_s,
-            lambda before, to: self.moves.append((before, to)),
-        )
-
-    def permit(self) -> Permit:
-        permit = self.breaker.acquire()
-        assert isinstance(permit, Permit)
-        return permit
-
-    def refusal(self) -> Refusal:
-        refusal = self.breaker.acquire()
-        assert isinstance(refusal, Refusal)
-        return refusal
-
-    def fail(self, times: int = 1) -> None:
-        for _ in range(times):
-            self.breaker.fail(self.permit())
-
-    def succeed(self, times: int = 1) -> None:
-        for _ in range(times):
-            self.breaker.succeed(self.permit())
 
 
 def test_probe_settled_twice_counts_once() -> None:
